@@ -1,0 +1,122 @@
+// Package traffic holds the nouns that the rooms of umbra share, and their file formats: what was asked
+// (Request), what the client saw of it (Result) and what a replica of the app saw of it (Receipt).
+package traffic
+
+import "time"
+
+// IDHeader is the request header that carries a request's id from the client to every copy of the request.
+// It is umbra's own, because the edge proxy overwrites a client's x-request-id.
+const IDHeader = "X-Replay-Id"
+
+// Header is one header line, name and value as they stood (or will stand) on the wire.
+type Header [2]string
+
+// Request is one request as captured or scripted.
+type Request struct {
+	At        time.Duration // since the start of the capture
+	Session   string        // requests of one client connection or session share it; may be empty
+	Method    string
+	Scheme    string // "http" or "https"
+	Authority string // the Host header or :authority
+	Path      string // with the query, as on the request line
+	Headers   []Header
+	Body      []byte
+	Response  *Response // as captured; nil where unknown
+}
+
+// Response is what a capture knows of a request's answer.
+type Response struct {
+	Status     int
+	Latency    time.Duration // from the request's first byte to the answer's last one, as seen on the wire
+	BodySHA256 string        // lower-case hex; empty where unknown
+}
+
+// Phase says which part of a run a request belongs to.
+type Phase string
+
+// The phases.
+const (
+	PhaseWarmup Phase = "warmup" // recorded, never judged
+	PhaseStage  Phase = "stage"
+	PhaseBlock  Phase = "block"
+)
+
+// Outcome is how a planned request ended. Every planned request has exactly one.
+type Outcome string
+
+// The outcomes.
+const (
+	OK       Outcome = "ok"       // a complete response of any status
+	Error    Outcome = "error"    // it ended without one; Result.Error has the class
+	Timeout  Outcome = "timeout"  // its time was over, counted from due
+	Inflight Outcome = "inflight" // sent, and unfinished when the run ended
+	Unsent   Outcome = "unsent"   // never given to a connection
+)
+
+// Result is the client's record of one planned request. Instants are counted from the start of the run; Never
+// stands for an instant that never came.
+type Result struct {
+	ID            string // what IDHeader carried
+	Name          string // the mix entry; empty for captured traffic
+	Route         string // the route that the route model gives it; empty without a mesh
+	Method        string
+	Path          string
+	Phase         Phase
+	Block         int    // its block, from 0; -1 outside blocks
+	Arm           string // "off", "on", "control"; empty outside blocks
+	Due           time.Duration
+	Ready         time.Duration // when a connection was free
+	Sent          time.Duration // when its first byte was handed to the kernel
+	FirstByte     time.Duration // of the response
+	LastByte      time.Duration // of the response
+	End           time.Duration // when the outcome was known: LastByte where it is OK, never Never
+	Outcome       Outcome
+	Error         string // class; empty where Outcome is OK
+	Status        int    // 0 where no status line arrived
+	RequestBytes  int64  // on the connection, head and body
+	ResponseBytes int64  // on the connection, head and body
+	Conn          int    // index of the connection; -1 where it had none
+}
+
+// Never is an instant that did not come: null in the files.
+const Never time.Duration = -1
+
+// ResponseTime counts from due to the end, so that waiting for a connection or behind a slow server is in it. It is
+// a lower bound unless the outcome is OK.
+func (r *Result) ResponseTime() time.Duration { return r.End - r.Due }
+
+// ServiceTime counts from sent to the end; 0 where the request was never sent. It is a lower bound unless the
+// outcome is OK.
+func (r *Result) ServiceTime() time.Duration {
+	if r.Sent == Never {
+		return 0
+	}
+	return r.End - r.Sent
+}
+
+// Lag is the generator's own lateness: sent − max(due, ready), as waiting for a connection is the server's doing.
+// It is 0 where the request was never sent.
+func (r *Result) Lag() time.Duration {
+	if r.Sent == Never {
+		return 0
+	}
+	return max(0, r.Sent-max(r.Due, r.Ready))
+}
+
+// Receipt is a replica's record of one request that reached it.
+type Receipt struct {
+	ID             string // empty where the request carried none
+	Version        string
+	Pod            string
+	Arrived        time.Time
+	Duration       time.Duration // Never where the request was unfinished when the receipt was fetched
+	Method         string
+	Authority      string
+	Path           string
+	HeaderSHA256   string // see HeaderDigest
+	BodySHA256     string
+	BodyBytes      int64
+	Status         int    // 0 while unfinished
+	ResponseSHA256 string // empty while unfinished
+	BodyCut        bool   // the body ended before its length said so
+}
