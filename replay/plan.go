@@ -1,0 +1,64 @@
+package replay
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"iter"
+	"time"
+
+	"umbra/internal/traffic"
+)
+
+// AsSoonAsPossible is the due time of a closed loop's item: when a connection is free.
+const AsSoonAsPossible time.Duration = -1
+
+// Item is one planned request.
+type Item struct {
+	ID      string
+	Name    string // the mix entry; empty for captured traffic
+	Route   string // what the route model says; empty without a mesh
+	Phase   traffic.Phase
+	Due     time.Duration // from the start of the run, never falling within a plan; or AsSoonAsPossible
+	Request traffic.Request
+}
+
+// result begins the item's Result, as a request that was never sent.
+func (it *Item) result() traffic.Result {
+	return traffic.Result{
+		ID: it.ID, Name: it.Name, Route: it.Route, Method: it.Request.Method, Path: it.Request.Path,
+		Phase: it.Phase, Block: -1, Due: it.Due,
+		Ready: traffic.Never, Sent: traffic.Never, FirstByte: traffic.Never, LastByte: traffic.Never, Conn: -1,
+	}
+}
+
+// Plan is the items of a run in the order of their due times. An error ends it.
+type Plan = iter.Seq2[Item, error]
+
+// Transport plays plans. Implementations own their connections and their goroutines, which have ended when Play returns.
+type Transport interface {
+	// Play sends each item of plan when it is due, counted from start, and gives recorder exactly one Result for each
+	// item, before it returns. When ctx ends it sends nothing more, waits for what is under way (each request ends by its
+	// time-out), and gives the rest of the plan to recorder as unsent. It returns the error that ended the plan.
+	Play(ctx context.Context, start time.Time, plan Plan, recorder Recorder) error
+}
+
+// Recorder keeps results. It may be called concurrently, and must be quick.
+type Recorder interface {
+	Record(r *traffic.Result)
+}
+
+// ID is the id of request i of a run: 16 hex digits, different for each i, the same for equal seeds.
+func ID(seed, i uint64) string {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], mix(i^mix(seed)))
+	return hex.EncodeToString(b[:])
+}
+
+// mix is the output function of SplitMix64 (Steele, Lea, Flood 2014), a bijection.
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
