@@ -11,9 +11,10 @@ import (
 
 // Fault is one thing that is wrong in a file. Its message says what is wrong and what to do.
 type Fault struct {
-	File      string
-	Line, Col int // from 1; 0 where unknown
-	Msg       string
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"` // from 1; 0 where unknown
+	Col  int    `json:"column,omitempty"`
+	Msg  string `json:"message"`
 }
 
 // String gives file:line:col: message, without the parts that are unknown.

@@ -1,0 +1,99 @@
+// Package evidence is the run folder: the names of its files, and the record that a run keeps of itself. Reports are
+// made from such a folder alone.
+package evidence
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The files of a run folder. The first ones are evidence; the last ones are made from it.
+const (
+	Scenario        = "scenario.yaml"
+	Manifests       = "manifests.yaml"
+	Results         = "results.arrows"
+	PrimaryReceipts = "receipts-primary.arrows"
+	ShadowReceipts  = "receipts-shadow.arrows"
+	Before          = "mesh/before.json" // config dump, endpoints and counters before the load
+	After           = "mesh/after.json"  // likewise, after the drain
+	Run             = "run.json"
+	Log             = "umbra.log"
+	Report          = "report.json"
+	HDR             = "hdr" // the folder of the .hlog and .hgrm files
+)
+
+// Record is run.json: what a run says of itself beside its evidence.
+type Record struct {
+	Version     string         `json:"umbra_version"`
+	Command     []string       `json:"command"`
+	Mesh        string         `json:"mesh"`      // "embedded"; "none" where no mesh was asked for
+	Transport   string         `json:"transport"` // which path sent the load
+	Machine     Machine        `json:"machine"`
+	Faults      string         `json:"faults,omitempty"` // as asked for
+	FaultHits   map[string]int `json:"fault_hits,omitempty"`
+	Warnings    []string       `json:"warnings,omitempty"`     // of the manifests
+	NotModelled []string       `json:"not_modelled,omitempty"` // what the manifests ask for and this mesh does not do
+	Planned     int            `json:"planned"`                // requests that the plan had; results.arrows has a row for each
+	Started     time.Time      `json:"started"`
+	Ended       time.Time      `json:"ended"`
+	Finished    bool           `json:"finished"` // false while it runs, and for ever where it was killed
+	Interrupted bool           `json:"interrupted"`
+	Drained     bool           `json:"drained"`
+	Failure     string         `json:"failure,omitempty"`
+}
+
+// Machine is where the load came from.
+type Machine struct {
+	OS   string `json:"os"`
+	Arch string `json:"arch"`
+	CPUs int    `json:"cpus"`
+	Go   string `json:"go"`
+}
+
+// Partial tells why the run is not whole; "" where it is.
+func (r *Record) Partial() string {
+	switch {
+	case r.Failure != "":
+		return "the run failed: " + r.Failure
+	case r.Interrupted:
+		return "the run was interrupted"
+	case !r.Finished:
+		return "the run was killed before its end"
+	}
+	return ""
+}
+
+// Write puts the record into the folder.
+func (r *Record) Write(dir string) error { return WriteJSON(dir, Run, r) }
+
+// ReadRecord reads the record of a folder.
+func ReadRecord(dir string) (Record, error) {
+	var r Record
+	err := ReadJSON(dir, Run, &r)
+	return r, err
+}
+
+// WriteJSON replaces a file of the folder as a whole, so that a kill leaves the old one or the new one.
+func WriteJSON(dir, name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	if err := os.WriteFile(path+".part", append(data, '\n'), 0o644); err != nil {
+		return errors.Join(err, os.Remove(path+".part"))
+	}
+	return os.Rename(path+".part", path)
+}
+
+// ReadJSON reads a file of the folder.
+func ReadJSON(dir, name string, v any) error {
+	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
