@@ -1,0 +1,195 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"hash"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"umbra/internal/traffic"
+)
+
+// exchange is one request on its way through the app. One goroutine has it.
+type exchange struct {
+	app     *App
+	entry   *entry
+	request *http.Request
+	arrived time.Time
+	path    string // as on the request line
+	body    digest
+	cut     bool
+}
+
+// digest is the hash and length of a body.
+type digest struct {
+	sha256 string
+	bytes  int64
+}
+
+// handle reads the request, waits as the behaviour and the mode say, and answers.
+func (a *App) handle(w http.ResponseWriter, r *http.Request) {
+	x := a.begin(r)
+	defer x.end(0, "") // does nothing where it was answered
+	x.readBody()
+	status, answered := x.wait()
+	if !answered {
+		panic(http.ErrAbortHandler) // a return would answer 200
+	}
+	x.answer(w, status)
+}
+
+// begin makes the receipt, now that the request's headers are there.
+func (a *App) begin(r *http.Request) *exchange {
+	x := &exchange{app: a, request: r, arrived: time.Now(), path: target(r)}
+	a.metrics.begin()
+	x.entry = a.ledger.begin(traffic.Receipt{
+		ID:           r.Header.Get(traffic.IDHeader),
+		Version:      a.config.Version,
+		Pod:          a.config.Pod,
+		Arrived:      x.arrived,
+		Method:       r.Method,
+		Authority:    r.Host,
+		Path:         x.path,
+		HeaderSHA256: traffic.HeaderDigest(r.Header),
+	})
+	return x
+}
+
+// target is the path and query as the client wrote them.
+func target(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		return r.RequestURI
+	}
+	return r.URL.RequestURI()
+}
+
+// readBody hashes the body as it comes.
+func (x *exchange) readBody() {
+	sum, buffer := sha256.New(), buffers.Get().(*[]byte)
+	n, err := io.CopyBuffer(sum, x.request.Body, *buffer)
+	buffers.Put(buffer)
+	x.body, x.cut = digest{hexSum(sum), n}, err != nil
+	x.app.ledger.update(x.entry, func(r *traffic.Receipt) {
+		r.BodySHA256, r.BodyBytes, r.BodyCut = x.body.sha256, x.body.bytes, x.cut
+	})
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
+
+// wait passes the request's latency and gives the status to answer with; false where there is to be no answer,
+// because the client or the app has ended, or the app is hung until then.
+func (x *exchange) wait() (status int, answered bool) {
+	if x.cut {
+		return http.StatusBadRequest, true
+	}
+	config, ctx := &x.app.config, x.request.Context()
+	latency, fails := config.Behaviour.plan(x.draws())
+	switch config.Mode {
+	case ModeHung:
+		<-ctx.Done()
+		return 0, false
+	case ModeSlow:
+		latency += config.SlowBy
+	case ModeErrors:
+		fails = true
+	}
+	if !sleep(ctx, latency) {
+		return 0, false
+	}
+	if fails {
+		return http.StatusServiceUnavailable, true
+	}
+	return http.StatusOK, true
+}
+
+// draws are the request's own. A request without an id goes by its number among those.
+func (x *exchange) draws() Draws {
+	config := &x.app.config
+	if id := x.request.Header.Get(traffic.IDHeader); id != "" {
+		return NewDraws(config.Seed, config.Version, id)
+	}
+	return NewDraws(config.Seed, config.Version, config.Pod, strconv.FormatUint(x.app.unnamed.Add(1), 10))
+}
+
+// sleep reports false where the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// reply is the answer's JSON: what the app understood of the request.
+type reply struct {
+	Method     string `json:"method"`
+	Path       string `json:"path"`
+	BodySHA256 string `json:"body_sha256"`
+	BodyBytes  int64  `json:"body_bytes"`
+}
+
+var blanks = []byte(strings.Repeat(" ", 16<<10))
+
+// answer writes the reply, padded with blanks. The receipt is finished before the last byte goes out: who has a whole
+// answer finds a whole receipt.
+func (x *exchange) answer(w http.ResponseWriter, status int) {
+	text, err := json.Marshal(reply{x.request.Method, x.path, x.body.sha256, x.body.bytes})
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	size := max(x.app.config.Behaviour.ResponseSize, len(text)+1)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(size))
+	h.Set(VersionHeader, x.app.config.Version)
+	w.WriteHeader(status)
+
+	sum := sha256.New()
+	if x.request.Method == http.MethodHead {
+		x.end(status, hexSum(sum))
+		return
+	}
+	// A write fails only where the client has gone; the receipt tells what it would have got.
+	out := io.MultiWriter(sum, dropErrors{w})
+	out.Write(text)
+	for left := size - len(text) - 1; left > 0; left -= min(left, len(blanks)) {
+		out.Write(blanks[:min(left, len(blanks))])
+	}
+	sum.Write([]byte("\n"))
+	x.end(status, hexSum(sum))
+	io.WriteString(w, "\n")
+}
+
+// dropErrors lets a MultiWriter go on.
+type dropErrors struct{ io.Writer }
+
+func (d dropErrors) Write(p []byte) (int, error) {
+	d.Writer.Write(p)
+	return len(p), nil
+}
+
+// end finishes the receipt and counts the request, once.
+func (x *exchange) end(status int, response string) {
+	took := time.Since(x.arrived)
+	finished := x.app.ledger.finish(x.entry, func(r *traffic.Receipt) {
+		r.Status, r.ResponseSHA256, r.Duration = status, response, took
+	})
+	if finished {
+		x.app.metrics.end(status, took)
+	}
+}
