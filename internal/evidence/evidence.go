@@ -28,7 +28,7 @@ const (
 // Record is run.json: what a run says of itself beside its evidence.
 type Record struct {
 	Version     string         `json:"umbra_version"`
-	Command     []string       `json:"command"`
+	Command     []string       `json:"command,omitempty"`
 	Mesh        string         `json:"mesh"`      // "embedded"; "none" where no mesh was asked for
 	Transport   string         `json:"transport"` // which path sent the load
 	Machine     Machine        `json:"machine"`
