@@ -1,0 +1,75 @@
+// Package mesh holds what a run and a mesh say to each other: what to stand up (Spec) and what stands (State).
+package mesh
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"umbra/internal/app"
+	"umbra/internal/route"
+)
+
+// Spec is what a mesh is asked to stand up. It is not changed by it.
+type Spec struct {
+	Manifests *route.Manifests
+	Table     *route.Table
+	Workloads []route.Workload
+	Port      uint32               // of the Gateway server that the run's traffic uses
+	App       map[string]Behaviour // by version label; a version that is absent answers at once
+	Seed      uint64               // of everything random that the mesh itself does, where it can be seeded
+	Faults    Faults               // only the embedded mesh has any but Shadow
+}
+
+// Behaviour and Latency are how umbra's own app behaves.
+type (
+	Behaviour = app.Behaviour
+	Latency   = app.Latency
+)
+
+// Faults is how a mesh is told to misbehave. Shares are of the mirrored requests, from 0 to 1 (LosePrimary: of all
+// requests; MirrorWrites: of the writes on routes that do not mirror); a share above 0 hits at least one request.
+type Faults struct {
+	Fraction                  *float64 // percent, in place of the configured one; nil: as configured
+	Drop, Duplicate, Mutate   float64
+	MirrorWrites, LosePrimary float64
+	SlowPrimary               time.Duration // added to the primary of a mirrored request
+	Shadow                    string        // "", "healthy", "slow", "hung", "dead", "errors"
+}
+
+// State is what a running mesh says of itself at an instant.
+type State struct {
+	Routes    []Route             `json:"routes"`    // as programmed into the gateway
+	Endpoints map[string][]string `json:"endpoints"` // pods of each cluster, sorted
+	// Counters and gauges of the gateway under Envoy's names, "cluster.NAME.upstream_rq_total" and its like.
+	Counters map[string]uint64 `json:"counters"`
+}
+
+// Route is a route as a gateway was given it.
+type Route struct {
+	Name    string   `json:"name"` // as route.Route's
+	Mirrors []Mirror `json:"mirrors,omitempty"`
+}
+
+// Mirror is a mirror policy as a gateway was given it.
+type Mirror struct {
+	Cluster   string `json:"cluster"`
+	Numerator uint32 `json:"numerator"` // per million
+}
+
+// Counter reads the counter or gauge of a cluster, 0 where it is absent: Counter("outbound|80|v2|a.b.svc.cluster.local", "upstream_rq_total").
+func (s *State) Counter(cluster, name string) uint64 {
+	return s.Counters["cluster."+cluster+"."+name]
+}
+
+// Running is a mesh that serves.
+type Running interface {
+	// Address is the host:port on loopback where the gateway takes the traffic of Spec.Port.
+	Address() string
+	// State asks the gateway.
+	State(ctx context.Context) (*State, error)
+	// Receipts calls f with the Arrow stream of each replica, one after the other.
+	Receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error
+	// Close ends all that Up started.
+	Close() error
+}
