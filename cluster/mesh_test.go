@@ -1,0 +1,5 @@
+package cluster
+
+import "umbra/scenarios"
+
+var _ scenarios.Mesh = Embedded{}
