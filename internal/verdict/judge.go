@@ -1,0 +1,33 @@
+package verdict
+
+// Judge gives the verdicts on what was accumulated: Integrity, Delivery, Sampling, Impact and Objectives, in this order.
+// It changes nothing that it was given and can be called again. Its error tells of facts or options that nothing can
+// be judged by, all faults at once; a margin that CheckMargin refuses is ErrMargin.
+func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
+	if err := check(f, o); err != nil {
+		return nil, err
+	}
+	t := newTopology(f)
+	delivered := newDelivery(t, r)
+	intact := newIntegrity(t, r)
+	sampled := &sampling{topology: t, within: o.Fraction}
+	affected := newEffect(t, r, o.Margins)
+	met := &objectives{asked: o.Objectives}
+	told := &fates{topology: t, recon: r}
+	for i := range r.rows {
+		fate := told.of(&r.rows[i])
+		intact.visit(fate)
+		delivered.visit(fate)
+		sampled.visit(fate)
+		affected.visit(fate, int32(i))
+		met.visit(fate.row)
+	}
+	delivered.settle()
+	vs := []Verdict{intact.verdict(), delivered.verdict(), sampled.verdict(), affected.verdict(), met.verdict()}
+	if f.Partial || f.Incomplete {
+		for i := range vs {
+			vs[i].cutShort()
+		}
+	}
+	return vs, nil
+}
