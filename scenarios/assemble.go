@@ -1,0 +1,371 @@
+package scenarios
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+	"gopkg.in/yaml.v3"
+
+	"umbra/internal/mesh"
+	"umbra/internal/traffic"
+)
+
+// assemble makes the scenario of what the file says and tells of every contradiction.
+func (r *reader) assemble(raw *rawScenario, root *yaml.Node, dir string, blind bool) *Scenario {
+	s := &Scenario{Name: raw.name.v, File: r.file, Drain: raw.drain.v}
+	if raw.load.usable() {
+		s.Load = r.load(raw, root)
+	}
+	if raw.mesh.given() {
+		s.Mesh = r.mesh(&raw.mesh.v, dir)
+	}
+	if raw.traffic.given() {
+		r.traffic(s, &raw.traffic, dir, blind)
+	}
+	if raw.checks.usable() {
+		s.Checks = r.checks(&raw.checks.v)
+	}
+	if raw.mesh.given() {
+		r.manifests(s, raw)
+	}
+	return s
+}
+
+func (r *reader) mesh(raw *rawMesh, dir string) MeshConfig {
+	m := MeshConfig{Host: raw.host.v, Port: uint32(raw.port.v)}
+	if raw.versions.given() {
+		m.Primary, m.Shadows = r.versions(&raw.versions.v)
+	}
+	if raw.app.given() {
+		m.App = r.app(&raw.app.v)
+	}
+	seen := map[string]bool{}
+	for _, file := range raw.manifests.v {
+		path := file.v
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		if file.given() && seen[path] {
+			r.fault(file.at, "mesh.manifests: %s is named twice; remove one", file.v)
+		}
+		seen[path] = true
+		m.ManifestFiles = append(m.ManifestFiles, path)
+	}
+	return m
+}
+
+func (r *reader) versions(raw *rawVersions) (primary string, shadows []string) {
+	for _, shadow := range raw.shadow.v {
+		switch {
+		case !shadow.given():
+		case raw.primary.given() && shadow.v == raw.primary.v:
+			r.fault(shadow.at, "mesh.versions: %s is both primary and shadow; the receipts could not be told apart: name another version", shadow.v)
+		case slices.Contains(shadows, shadow.v):
+			r.fault(shadow.at, "mesh.versions.shadow names %s twice; remove one", shadow.v)
+		}
+		shadows = append(shadows, shadow.v)
+	}
+	return raw.primary.v, shadows
+}
+
+// app gathers what is said of each version; nil where nothing is.
+func (r *reader) app(raw *rawApp) map[string]mesh.Behaviour {
+	if len(raw.latency.v)+len(raw.errors.v)+len(raw.size.v) == 0 {
+		return nil
+	}
+	app := map[string]mesh.Behaviour{}
+	for _, e := range raw.latency.v {
+		b, l := app[e.key], e.value.v
+		if l.p50.given() && l.p99.given() && l.p99.v <= l.p50.v {
+			r.fault(l.p99.at, "mesh.app.latency.%s: p99 must be above p50 (%v); for a constant latency write %s: %v", e.key, l.p50.v, e.key, l.p50.v)
+		}
+		b.Latency = mesh.Latency{P50: l.p50.v, P99: l.p99.v}
+		app[e.key] = b
+	}
+	for _, e := range raw.errors.v {
+		b := app[e.key]
+		b.ErrorRate = e.value.v / 100
+		app[e.key] = b
+	}
+	for _, e := range raw.size.v {
+		b := app[e.key]
+		b.ResponseSize = e.value.v
+		app[e.key] = b
+	}
+	return app
+}
+
+func (r *reader) traffic(s *Scenario, raw *value[rawTraffic], dir string, blind bool) {
+	switch mix, capture := raw.v.mix, raw.v.capture; {
+	case mix.at != nil && capture.at != nil:
+		r.fault(capture.at, "traffic has both mix and capture; choose one")
+	case mix.at == nil && capture.at == nil:
+		r.fault(raw.at, "traffic needs a mix or a capture; add one")
+	}
+	if raw.v.mix.given() {
+		s.Mix = r.mix(raw.v.mix, s, &tables{dir: dir, blind: blind})
+	}
+	if raw.v.capture.given() {
+		c := raw.v.capture.v
+		s.Capture = &Capture{absolutePath(dir, c.file.v), c.speed.v}
+		if c.file.given() && !blind {
+			r.captureFile(c.file, s.Capture.File)
+		}
+	}
+}
+
+// captureFile refuses what is no traffic file.
+func (r *reader) captureFile(file value[string], path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		r.fault(file.at, "%s: %s cannot be read: %v; name a traffic file relative to the scenario", capturePath, file.v, reason(err))
+		return
+	}
+	defer f.Close()
+	head := bufio.NewReader(f)
+	if what := foreign(head); what != "" {
+		r.fault(file.at, "%s: %s is %s; this version plays traffic files only (zstd JSON Lines, traffic/v1): name one", capturePath, file.v, what)
+		return
+	}
+	t, err := traffic.NewReader(head)
+	if err != nil {
+		r.fault(file.at, "%s: %s: %v; name a traffic file (zstd JSON Lines, traffic/v1)", capturePath, file.v, err)
+		return
+	}
+	t.Close()
+}
+
+const capturePath = "traffic.capture.file"
+
+// magics are the first bytes of what people may take for a traffic file (RFC 8878, section 3.1.1, for zstd; pcap and
+// pcapng as in draft-ietf-opsawg-pcap and -pcapng).
+var magics = []struct{ begin, what string }{
+	{"\x28\xb5\x2f\xfd", ""},
+	{"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"},
+	{"\xa1\xb2\xc3\xd4", "a packet capture (pcap)"},
+	{"\x4d\x3c\xb2\xa1", "a packet capture (pcap)"},
+	{"\xa1\xb2\x3c\x4d", "a packet capture (pcap)"},
+	{"\x0a\x0d\x0d\x0a", "a packet capture (pcapng)"},
+	{"{", "JSON without compression (a HAR?)"},
+}
+
+// foreign says what a file is where it is not zstd.
+func foreign(r *bufio.Reader) string {
+	head, _ := r.Peek(4) // fewer bytes are no zstd either
+	for _, m := range magics {
+		if strings.HasPrefix(string(head), m.begin) {
+			return m.what
+		}
+	}
+	return "not compressed with zstd"
+}
+
+// mix compiles the entries; nil where one of them has a fault.
+func (r *reader) mix(raw value[[]value[rawEntry]], s *Scenario, files *tables) *Mix {
+	before := len(r.faults)
+	var entries []Entry
+	var makers []maker
+	names := map[string]bool{}
+	for i := range raw.v {
+		e := &raw.v[i].v
+		if e.name.given() && names[e.name.v] {
+			r.fault(e.name.at, "traffic.mix has two entries called %s; results could not be told apart: rename one", e.name.v)
+		}
+		names[e.name.v] = true
+		entry, m := r.entry(e, fmt.Sprintf("traffic.mix[%d]", i), files)
+		entries, makers = append(entries, entry), append(makers, m)
+	}
+	r.weights(raw, entries)
+	if len(r.faults) > before {
+		return nil
+	}
+	return newMix(entries, makers, s.Mesh.Host, s.Load.Seed)
+}
+
+func (r *reader) weights(raw value[[]value[rawEntry]], entries []Entry) {
+	for _, e := range raw.v {
+		if e.bad || e.v.weight.bad {
+			return
+		}
+	}
+	sum := 0
+	for _, w := range reduced(entries) {
+		sum += w
+	}
+	switch {
+	case sum == 0:
+		r.fault(raw.at, "traffic.mix: every weight is 0, so nothing would be sent; give one entry a weight above 0")
+	case sum > maxWeight:
+		r.fault(raw.at, "traffic.mix: the weights, divided by their greatest common divisor, sum to %d; use rounder ones with a sum up to %d", sum, maxWeight)
+	}
+}
+
+func (r *reader) entry(raw *rawEntry, path string, files *tables) (Entry, maker) {
+	if raw.method.given() && raw.method.v == "CONNECT" {
+		r.fault(raw.method.at, "%s.method: CONNECT is never mirrored and cannot be replayed; use another method", path)
+	}
+	m := maker{
+		path: r.template(raw.path, inPath, path+".path", files),
+		body: r.template(raw.body, inBody, path+".body", files),
+	}
+	e := Entry{Name: raw.name.v, Weight: int(raw.weight.v), Method: raw.method.v, Path: m.path.text, Body: m.body.text}
+	seen := map[string]bool{}
+	for _, h := range raw.headers.v {
+		r.headerName(h.key, h.at, path+".headers", seen)
+		t := r.template(h.value, inHeader, path+".headers."+h.key, files)
+		m.headers = append(m.headers, t)
+		e.Headers = append(e.Headers, traffic.Header{h.key, t.text})
+	}
+	return e, m
+}
+
+// template compiles a template of the file.
+func (r *reader) template(raw value[string], at place, path string, files *tables) template {
+	if !raw.given() {
+		return template{fixed: true}
+	}
+	t, slips := compile(raw.v, at, files)
+	for _, slip := range slips {
+		line, col := r.inside(raw.at, slip.offset)
+		r.faults.Addf(r.file, line, col, "%s: %s", path, slip.msg)
+	}
+	return t
+}
+
+// ownHeaders are the header fields that a mix cannot set, and why.
+var ownHeaders = map[string]string{
+	"host":                            "the authority is mesh.host",
+	strings.ToLower(traffic.IDHeader): "umbra puts the request's id there",
+	"content-length":                  "it follows from the body",
+	"transfer-encoding":               "it follows from the body",
+	"connection":                      "it belongs to a connection, not to a request",
+	"keep-alive":                      "it belongs to a connection, not to a request",
+	"proxy-connection":                "it belongs to a connection, not to a request",
+	"te":                              "it belongs to a connection, not to a request",
+	"trailer":                         "requests have no trailers",
+	"upgrade":                         "upgrades are never mirrored",
+	"expect":                          "the body is sent with the head",
+}
+
+func (r *reader) headerName(name string, at *yaml.Node, path string, seen map[string]bool) {
+	lower := strings.ToLower(name)
+	switch {
+	case !httpguts.ValidHeaderFieldName(name):
+		r.fault(at, "%s: %q is not a header name; use letters, digits and dashes", path, name)
+	case ownHeaders[lower] != "":
+		r.fault(at, "%s: %s cannot be set here, as %s; remove it", path, name, ownHeaders[lower])
+	case seen[lower]:
+		r.fault(at, "%s names %s twice (upper and lower case are the same here); remove one", path, name)
+	}
+	seen[lower] = true
+}
+
+// load checks the load against the traffic that it offers.
+func (r *reader) load(raw *rawScenario, root *yaml.Node) LoadConfig {
+	l := raw.load.v
+	capture := raw.traffic.v.capture
+	c := LoadConfig{Arrivals: l.arrivals.v, Connections: int(l.connections.v), Timeout: l.timeout.v, Seed: l.seed.v}
+	if l.arrivals.at == nil {
+		c.Arrivals = Poisson
+		if capture.at != nil {
+			c.Arrivals = Captured
+		}
+	}
+	if l.warmup.given() {
+		stage := r.stage(l.warmup.v, "load.warmup")
+		c.Warmup = &stage
+	}
+	for i, stage := range l.stages.v {
+		c.Stages = append(c.Stages, r.stage(stage.v, fmt.Sprintf("load.stages[%d]", i)))
+	}
+	if capture.at == nil || raw.traffic.v.mix.at == nil {
+		r.arrivals(c, raw, root)
+	}
+	return c
+}
+
+func (r *reader) arrivals(c LoadConfig, raw *rawScenario, root *yaml.Node) {
+	l, capture := raw.load.v, raw.traffic.v.capture
+	here := root
+	if raw.load.at != nil {
+		here = raw.load.at
+	}
+	captured := c.Arrivals == Captured
+	switch {
+	case captured && capture.at == nil && raw.traffic.given():
+		r.fault(l.arrivals.at, "load.arrivals: captured needs traffic.capture; a mix has no times of its own: use poisson or constant")
+	case captured && l.stages.at != nil:
+		r.fault(l.stages.at, "load.stages: captured arrivals have the capture's own times and rates; leave the stages out, or use arrivals: poisson or constant")
+	case captured && l.warmup.at != nil:
+		r.fault(l.warmup.at, "load.warmup: captured arrivals have no rate to warm up with; leave it out, or use arrivals: poisson or constant")
+	case !captured && l.stages.at == nil && !l.arrivals.bad:
+		r.fault(here, "load.stages is missing; add at least one, like stages: [{rate: 200, for: 10s}]")
+	}
+	if speed := capture.v.speed; !captured && speed.given() && !l.arrivals.bad {
+		r.fault(speed.at, "traffic.capture.speed: only captured arrivals have a speed; leave it out, or use load.arrivals: captured")
+	}
+}
+
+func (r *reader) stage(raw rawStage, path string) Stage {
+	s := Stage{Rate: raw.rate.v, To: raw.rate.v, For: raw.length.v}
+	if raw.to.given() {
+		s.To = raw.to.v
+	}
+	planned := (s.Rate + s.To) / 2 * s.For.Seconds()
+	switch {
+	case !raw.rate.given() || !raw.length.given() || raw.to.bad:
+	case s.For > 24*time.Hour:
+		r.fault(raw.length.at, "%s.for: %v is longer than a day; use at most 24h", path, s.For)
+	case planned < 1:
+		r.fault(raw.rate.at, "%s: this stage would send less than one request (%.3g); raise its rate or make it longer", path, planned)
+	}
+	return s
+}
+
+func (r *reader) checks(raw *rawChecks) Checks {
+	var c Checks
+	if raw.fraction.given() {
+		c.Fraction = &FractionCheck{raw.fraction.v.within.v}
+	}
+	if raw.impact.given() {
+		r.impact(&raw.impact)
+	}
+	for _, o := range raw.objectives.v {
+		if !o.bad {
+			c.Objectives = append(c.Objectives, r.objective(o))
+		}
+	}
+	return c
+}
+
+// impact checks the key, which this version does not carry out.
+func (r *reader) impact(raw *value[rawImpact]) {
+	if pairs := raw.v.pairs; pairs.given() && pairs.v%2 != 0 {
+		r.fault(pairs.at, "checks.impact.pairs: two pairs make a quadruple; use an even number, not %d", pairs.v)
+	}
+	r.fault(raw.at, "checks.impact: paired blocks are not part of this version; leave it out and the direct effect is judged")
+}
+
+func (r *reader) objective(o value[rawObjective]) Objective {
+	q, u, e := o.v.quantile, o.v.under, o.v.errors
+	switch {
+	case e.at != nil && (q.at != nil || u.at != nil):
+		r.fault(o.at, "checks.objectives: an objective bounds either a quantile or the errors; make two of it")
+	case e.at == nil && q.at == nil && u.at == nil:
+		r.fault(o.at, "checks.objectives: this objective bounds nothing; write {quantile: 99, under: 50ms} or {errors: 0.1}")
+	case q.at == nil && u.at != nil:
+		r.fault(o.at, "checks.objectives: under needs a quantile; write {quantile: 99, under: %v}", u.v)
+	case q.at != nil && u.at == nil:
+		r.fault(o.at, "checks.objectives: quantile needs a bound; write {quantile: %v, under: 50ms}", q.v)
+	}
+	if e.at != nil {
+		return Objective{Errors: &e.v}
+	}
+	return Objective{Quantile: q.v, Under: u.v}
+}

@@ -1,0 +1,248 @@
+package scenarios
+
+import (
+	"encoding/json"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// apiVersion and kind head every scenario file.
+const (
+	apiVersion = "umbra/v1"
+	kind       = "Scenario"
+)
+
+// The file as written; see scenarioShape for what each key means.
+type (
+	rawScenario struct {
+		apiVersion, kind, name value[string]
+		mesh                   value[rawMesh]
+		traffic                value[rawTraffic]
+		load                   value[rawLoad]
+		checks                 value[rawChecks]
+		drain                  value[time.Duration]
+	}
+	rawMesh struct {
+		manifests value[[]value[string]]
+		host      value[string]
+		port      value[uint64]
+		versions  value[rawVersions]
+		app       value[rawApp]
+	}
+	rawVersions struct {
+		primary value[string]
+		shadow  value[[]value[string]]
+	}
+	rawApp struct {
+		latency value[[]entry[rawLatency]]
+		errors  value[[]entry[float64]]
+		size    value[[]entry[int]]
+	}
+	rawLatency struct {
+		p50, p99 value[time.Duration]
+	}
+	rawTraffic struct {
+		mix     value[[]value[rawEntry]]
+		capture value[rawCapture]
+	}
+	rawEntry struct {
+		name, method, path, body value[string]
+		weight                   value[uint64]
+		headers                  value[[]entry[string]]
+	}
+	rawCapture struct {
+		file  value[string]
+		speed value[float64]
+	}
+	rawLoad struct {
+		arrivals          value[string]
+		connections, seed value[uint64]
+		timeout           value[time.Duration]
+		warmup            value[rawStage]
+		stages            value[[]value[rawStage]]
+	}
+	rawStage struct {
+		rate, to value[float64]
+		length   value[time.Duration]
+	}
+	rawChecks struct {
+		fraction   value[rawFraction]
+		impact     value[rawImpact]
+		objectives value[[]value[rawObjective]]
+	}
+	rawFraction struct {
+		within value[float64]
+	}
+	rawImpact struct {
+		pairs   value[uint64]
+		block   value[time.Duration]
+		margins value[rawMargins]
+	}
+	rawMargins struct {
+		p50, p90, p99, p999 value[string]
+	}
+	rawObjective struct {
+		quantile, errors value[float64]
+		under            value[time.Duration]
+	}
+)
+
+// hostPattern is a DNS name or an IPv4 address, as an authority without port.
+const hostPattern = `^([A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*$`
+
+// labelPattern is the value of a Kubernetes label.
+const labelPattern = `^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`
+
+// scenarioShape describes the whole file.
+func scenarioShape() shape[rawScenario] {
+	return object(nil,
+		key("apiVersion", "The version of this format.", oneOf(apiVersion), func(s *rawScenario) *value[string] { return &s.apiVersion }).must(),
+		key("kind", "What the file is.", oneOf(kind), func(s *rawScenario) *value[string] { return &s.kind }).must(),
+		key("name", "The scenario's name; run folders begin with it.", text("a name of lower-case letters, digits and dashes", `^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`), func(s *rawScenario) *value[string] { return &s.name }).must(),
+		key("mesh", "What stands, and where the traffic goes in.", meshShape(), func(s *rawScenario) *value[rawMesh] { return &s.mesh }).must(),
+		key("traffic", "What is sent: a scripted mix or a capture.", trafficShape(), func(s *rawScenario) *value[rawTraffic] { return &s.traffic }).must(),
+		key("load", "How it is offered.", loadShape(), func(s *rawScenario) *value[rawLoad] { return &s.load }).or("{}"),
+		key("checks", "What is judged beyond integrity and delivery, which always are. What is left out is NOT TESTED.", checksShape(), func(s *rawScenario) *value[rawChecks] { return &s.checks }).or("{}"),
+		key("drain", "How long a run waits at most, after the last request, for the shadow to fall idle.", duration(false), func(s *rawScenario) *value[time.Duration] { return &s.drain }).or("10s"),
+	)
+}
+
+func meshShape() shape[rawMesh] {
+	return object(nil,
+		key("manifests", "Files of the user's own VirtualService, DestinationRule, Gateway, Deployment and Service, applied as they are; relative to the scenario.", list(text("the name of a manifest file", `.`)), func(m *rawMesh) *value[[]value[string]] { return &m.manifests }).must(),
+		key("host", "The authority of every scripted request.", text("a host name without scheme and port", hostPattern), func(m *rawMesh) *value[string] { return &m.host }).must(),
+		key("port", "The Gateway server's port that takes the traffic. By default the first plain HTTP server that serves the host.", integer("a port from 1 to 65535", 1, 65535), func(m *rawMesh) *value[uint64] { return &m.port }),
+		key("versions", "The values of the pods' label \"version\".", versionsShape(), func(m *rawMesh) *value[rawVersions] { return &m.versions }).must(),
+		key("app", "How umbra's own app behaves where it is deployed, by version. A version that is absent answers at once.", appShape(), func(m *rawMesh) *value[rawApp] { return &m.app }),
+	)
+}
+
+func versionsShape() shape[rawVersions] {
+	version := text("a value of the label version", labelPattern)
+	one := as(version, func(v string, n *yaml.Node) []value[string] { return []value[string]{{v: v, at: n}} })
+	return object(nil,
+		key("primary", "The version that answers the users.", version, func(v *rawVersions) *value[string] { return &v.primary }).must(),
+		key("shadow", "The version, or the versions, that get the mirrored copies.", scalarOr(one, list(version)), func(v *rawVersions) *value[[]value[string]] { return &v.shadow }).must(),
+	)
+}
+
+func appShape() shape[rawApp] {
+	constant := as(duration(true), func(d time.Duration, n *yaml.Node) rawLatency {
+		return rawLatency{p50: value[time.Duration]{v: d, at: n}}
+	})
+	spread := object(nil,
+		key("p50", "The median.", duration(false), func(l *rawLatency) *value[time.Duration] { return &l.p50 }).must(),
+		key("p99", "The 99th percentile.", duration(false), func(l *rawLatency) *value[time.Duration] { return &l.p99 }).must(),
+	)
+	return object(nil,
+		key("latency", "The time to answer: a constant, or a log-normal distribution by its p50 and p99.", mapping(scalarOr(constant, spread)), func(a *rawApp) *value[[]entry[rawLatency]] { return &a.latency }),
+		key("errors", "The share of requests that are answered with 503.", mapping(percent("a percentage from 0% to 100%")), func(a *rawApp) *value[[]entry[float64]] { return &a.errors }),
+		key("size", "The size of a response's body.", mapping(size()), func(a *rawApp) *value[[]entry[int]] { return &a.size }),
+	)
+}
+
+func trafficShape() shape[rawTraffic] {
+	either := map[string]any{"oneOf": []any{needs("mix"), needs("capture")}}
+	return object(either,
+		key("mix", "Scripted requests by weight.", list(entryShape()), func(t *rawTraffic) *value[[]value[rawEntry]] { return &t.mix }),
+		key("capture", "Recorded traffic.", captureShape(), func(t *rawTraffic) *value[rawCapture] { return &t.capture }),
+	)
+}
+
+func entryShape() shape[rawEntry] {
+	return object(nil,
+		key("name", "The entry's name in results and reports.", text("a name of letters, digits, dots, dashes and underscores", `^[A-Za-z0-9][-A-Za-z0-9_.]{0,62}$`), func(e *rawEntry) *value[string] { return &e.name }).must(),
+		key("weight", "The entry's share among the weights.", integer("a whole number from 0 to 1000000", 0, maxWeight), func(e *rawEntry) *value[uint64] { return &e.weight }).or("1"),
+		key("method", "The method.", text("an HTTP method in capitals, like GET", `^[A-Z][-A-Z0-9]*$`), func(e *rawEntry) *value[string] { return &e.method }).or("GET"),
+		key("path", "The path and query; a template.", text("a path that starts with /", `^/`), func(e *rawEntry) *value[string] { return &e.path }).must(),
+		key("headers", "Header lines; the values are templates.", mapping(anyText("text")), func(e *rawEntry) *value[[]entry[string]] { return &e.headers }),
+		key("body", "The body; a template.", anyText("text"), func(e *rawEntry) *value[string] { return &e.body }),
+	)
+}
+
+func captureShape() shape[rawCapture] {
+	return object(nil,
+		key("file", "The traffic file, relative to the scenario.", text("the name of a traffic file", `.`), func(c *rawCapture) *value[string] { return &c.file }).must(),
+		key("speed", "How many times faster than recorded; with captured arrivals only.", number("a number above 0 and below 10000", 0, 10000), func(c *rawCapture) *value[float64] { return &c.speed }).or("1"),
+	)
+}
+
+func loadShape() shape[rawLoad] {
+	return object(nil,
+		key("arrivals", "The arrival process. By default poisson for a mix, captured for a capture.", oneOf(Constant, Poisson, Captured), func(l *rawLoad) *value[string] { return &l.arrivals }),
+		key("connections", "The number of connections.", integer("a whole number from 1 to 65535", 1, 65535), func(l *rawLoad) *value[uint64] { return &l.connections }).or("32"),
+		key("timeout", "The time that a request has, from when it is due.", duration(false), func(l *rawLoad) *value[time.Duration] { return &l.timeout }).or("2s"),
+		key("seed", "The seed of everything random.", integer("a whole number from 0 to 9007199254740991", 0, 1<<53-1), func(l *rawLoad) *value[uint64] { return &l.seed }).or("1"),
+		key("warmup", "A stage before the others, recorded apart and never judged.", stageShape(), func(l *rawLoad) *value[rawStage] { return &l.warmup }),
+		key("stages", "The stages, one after the other.", list(stageShape()), func(l *rawLoad) *value[[]value[rawStage]] { return &l.stages }),
+	)
+}
+
+func stageShape() shape[rawStage] {
+	rate := number("a number of requests a second above 0 and below a million, like 200", 0, 1e6)
+	return object(nil,
+		key("rate", "Requests a second, at the stage's start.", rate, func(s *rawStage) *value[float64] { return &s.rate }).must(),
+		key("to", "Requests a second at the stage's end, where it is a ramp.", rate, func(s *rawStage) *value[float64] { return &s.to }),
+		key("for", "The stage's length.", duration(false), func(s *rawStage) *value[time.Duration] { return &s.length }).must(),
+	)
+}
+
+func checksShape() shape[rawChecks] {
+	return object(nil,
+		key("fraction", "Test the mirrored share of the requests against the programmed one.", fractionShape(), func(c *rawChecks) *value[rawFraction] { return &c.fraction }),
+		key("impact", "Paired blocks with mirroring off and on.", impactShape(), func(c *rawChecks) *value[rawImpact] { return &c.impact }),
+		key("objectives", "Bounds on response times and errors.", list(objectiveShape()), func(c *rawChecks) *value[[]value[rawObjective]] { return &c.objectives }),
+	)
+}
+
+func fractionShape() shape[rawFraction] {
+	return object(nil,
+		key("within", "Percentage points around what the mesh is configured for.", number("a number of percentage points above 0 and below 100", 0, 100), func(f *rawFraction) *value[float64] { return &f.within }).must(),
+	)
+}
+
+func impactShape() shape[rawImpact] {
+	margins := object(nil,
+		key("p50", "The margin of the median.", margin(), func(m *rawMargins) *value[string] { return &m.p50 }),
+		key("p90", "The margin of the 90th percentile.", margin(), func(m *rawMargins) *value[string] { return &m.p90 }),
+		key("p99", "The margin of the 99th percentile.", margin(), func(m *rawMargins) *value[string] { return &m.p99 }),
+		key("p99.9", "The margin of the 99.9th percentile.", margin(), func(m *rawMargins) *value[string] { return &m.p999 }),
+	)
+	pairs := integer("an even whole number from 2 to 100000", 2, 100000)
+	pairs.schema = with(pairs.schema, "multipleOf", 2)
+	return object(nil,
+		key("pairs", "The number of pairs of blocks; two pairs make a quadruple.", pairs, func(i *rawImpact) *value[uint64] { return &i.pairs }).must(),
+		key("block", "The length of a block.", duration(false), func(i *rawImpact) *value[time.Duration] { return &i.block }).must(),
+		key("margins", "The margins by quantile.", margins, func(i *rawImpact) *value[rawMargins] { return &i.margins }),
+	)
+}
+
+func objectiveShape() shape[rawObjective] {
+	either := map[string]any{
+		"oneOf":             []any{needs("quantile", "under"), needs("errors")},
+		"dependentRequired": map[string]any{"under": []string{"quantile"}},
+	}
+	return object(either,
+		key("quantile", "Which percentile of the response time, in percent.", number("a number above 0 and below 100, like 99", 0, 100), func(o *rawObjective) *value[float64] { return &o.quantile }),
+		key("under", "The bound of that percentile.", duration(false), func(o *rawObjective) *value[time.Duration] { return &o.under }),
+		key("errors", "The bound of the share of errors, in percent.", number("a number of percent above 0 and below 100, like 0.1", 0, 100), func(o *rawObjective) *value[float64] { return &o.errors }),
+	)
+}
+
+// needs is the schema of an object that has names and none of the others of its oneOf.
+func needs(names ...string) map[string]any { return map[string]any{"required": names} }
+
+// Schema is the JSON Schema (draft 2020-12) of the scenario file, made from the description that Load reads by.
+func Schema() []byte {
+	schema := with(scenarioShape().schema,
+		"$schema", "https://json-schema.org/draft/2020-12/schema",
+		"title", "umbra scenario",
+		"description", "What umbra run plays, and against which mesh.",
+	)
+	text, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		panic(err) // maps of strings and numbers only
+	}
+	return append(text, '\n')
+}

@@ -1,0 +1,214 @@
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"umbra/internal/evidence"
+	"umbra/internal/mesh"
+	"umbra/internal/route"
+	"umbra/internal/summary"
+	"umbra/internal/traffic"
+	"umbra/internal/verdict"
+)
+
+// Judgement is what a run folder says.
+type Judgement struct {
+	Scenario *Scenario // nil where the run had none (umbra replay)
+	Record   evidence.Record
+	Before   mesh.State // as the gateway was configured
+	Start    time.Time
+	Figures  summary.Figures
+	Verdicts []verdict.Verdict // none without a scenario
+	Doubts   []string          // what the folder lacks; the run is then partial
+}
+
+// folder is a run folder being read.
+type folder struct {
+	dir     string
+	visit   func(start time.Time, r *traffic.Result) error
+	out     Judgement
+	facts   verdict.Facts
+	recon   *verdict.Recon
+	figures *summary.Summary
+}
+
+// Judge reads a run folder and judges it anew: the same folder gives the same judgement. visit sees each row, where it is
+// not nil. A folder that a killed run left is judged as far as it goes; one that is none of ours is an error.
+func Judge(dir string, visit func(start time.Time, r *traffic.Result) error) (*Judgement, error) {
+	f := &folder{dir: dir, visit: visit, recon: verdict.NewRecon(), figures: summary.New()}
+	if err := f.read(); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	f.out.Figures = f.figures.Figures()
+	if f.out.Scenario == nil {
+		return &f.out, nil
+	}
+	f.facts.Partial = f.facts.Incomplete || f.out.Record.Partial() != ""
+	verdicts, err := f.recon.Judge(f.facts, f.out.Scenario.Checks.options())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	f.out.Verdicts = verdicts
+	return &f.out, nil
+}
+
+func (f *folder) read() error {
+	record, err := evidence.ReadRecord(f.dir)
+	if err != nil {
+		return fmt.Errorf("not a run folder of umbra's (%s): %w", evidence.Run, err)
+	}
+	f.out.Record = record
+	if err := f.results(); err != nil {
+		return err
+	}
+	scenario := filepath.Join(f.dir, evidence.Scenario)
+	if _, err := os.Stat(scenario); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	s, err := LoadResolved(scenario)
+	if err != nil {
+		return err
+	}
+	f.out.Scenario = s
+	return errors.Join(f.state(), f.receipts(evidence.PrimaryReceipts), f.receipts(evidence.ShadowReceipts))
+}
+
+// lacks notes that a part of the evidence is missing, so that its absence proves nothing.
+func (f *folder) lacks(format string, args ...any) {
+	f.facts.Incomplete = true
+	f.out.Doubts = append(f.out.Doubts, fmt.Sprintf(format, args...))
+}
+
+func (f *folder) results() error {
+	err := f.open(evidence.Results, func(file *os.File) error {
+		start, rows, err := traffic.ReadResults(file)
+		if err != nil {
+			return err
+		}
+		f.out.Start = start
+		return each(rows, func(r *traffic.Result) error {
+			f.figures.Add(r)
+			f.recon.AddResult(r)
+			if f.visit != nil {
+				return f.visit(start, r)
+			}
+			return nil
+		})
+	})
+	if n := f.figures.Rows(); err == nil && f.out.Record.Finished && n != f.out.Record.Planned {
+		f.lacks("%s has %d rows of %d planned", evidence.Results, n, f.out.Record.Planned)
+	}
+	return err
+}
+
+// open reads a file of the evidence. One that is missing, or cut because its writer was killed, is a doubt.
+func (f *folder) open(name string, read func(*os.File) error) error {
+	file, err := os.Open(filepath.Join(f.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		f.lacks("%s is missing", name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = read(file)
+	if errors.Is(err, traffic.ErrTruncated) {
+		f.lacks("%s: %v", name, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// each ranges over rows until one fails.
+func each[T any](rows iter.Seq2[T, error], do func(*T) error) error {
+	for v, err := range rows {
+		if err != nil {
+			return err
+		}
+		if err := do(&v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *folder) receipts(name string) error {
+	return f.open(name, func(file *os.File) error {
+		return each(traffic.ReadReceipts(file), func(r *traffic.Receipt) error {
+			f.recon.AddReceipt(r)
+			return nil
+		})
+	})
+}
+
+// state reads what the mesh said of itself before and after.
+func (f *folder) state() error {
+	var before, after mesh.State
+	for name, into := range map[string]*mesh.State{evidence.Before: &before, evidence.After: &after} {
+		err := evidence.ReadJSON(f.dir, name, into)
+		if errors.Is(err, fs.ErrNotExist) {
+			f.lacks("%s is missing", name)
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	f.out.Before = before
+	f.facts.Routes = routeFacts(f.out.Scenario.Table, &before)
+	f.facts.Pods, f.facts.Before, f.facts.After = before.Endpoints, before.Counters, after.Counters
+	return nil
+}
+
+// routeFacts joins what the manifests say of each route with what the gateway was given.
+func routeFacts(t *route.Table, state *mesh.State) (out []verdict.RouteFact) {
+	programmed := map[string]map[string]uint32{}
+	for _, r := range state.Routes {
+		programmed[r.Name] = map[string]uint32{}
+		for _, m := range r.Mirrors {
+			programmed[r.Name][m.Cluster] = m.Numerator
+		}
+	}
+	for _, r := range t.Routes() {
+		fact := verdict.RouteFact{Name: r.Name, Upstream: r.Kind == route.Forward, Retries: r.Retries.Attempts}
+		for _, d := range r.Destinations {
+			fact.Clusters = append(fact.Clusters, d.Cluster)
+		}
+		for _, m := range r.Mirrors {
+			numerator, known := programmed[r.Name][m.Cluster]
+			if !known && programmed[r.Name] == nil { // no config dump: the manifests' word
+				numerator = m.Numerator
+			}
+			fact.Mirrors = append(fact.Mirrors, verdict.MirrorFact{Cluster: m.Cluster, Percent: m.Percent, Numerator: numerator})
+		}
+		if r.Fault != nil {
+			fact.AbortStatus, fact.AbortNumerator = r.Fault.AbortStatus, r.Fault.AbortNumerator
+		}
+		out = append(out, fact)
+	}
+	return out
+}
+
+// options are the checks as the verdicts take them.
+func (c *Checks) options() verdict.Options {
+	var o verdict.Options
+	if c.Fraction != nil {
+		o.Fraction = &c.Fraction.Within
+	}
+	for _, objective := range c.Objectives {
+		v := verdict.Objective{Quantile: objective.Quantile, Under: objective.Under}
+		if objective.Errors != nil {
+			v.Errors = *objective.Errors
+		}
+		o.Objectives = append(o.Objectives, v)
+	}
+	return o
+}

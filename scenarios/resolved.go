@@ -1,0 +1,212 @@
+package scenarios
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"umbra/internal/mesh"
+	"umbra/internal/traffic"
+)
+
+// The file as Resolved writes it: in the order of the format, with everything that has a default.
+type (
+	resolvedScenario struct {
+		APIVersion string          `yaml:"apiVersion"`
+		Kind       string          `yaml:"kind"`
+		Name       string          `yaml:"name"`
+		Mesh       resolvedMesh    `yaml:"mesh"`
+		Traffic    resolvedTraffic `yaml:"traffic"`
+		Load       resolvedLoad    `yaml:"load"`
+		Checks     resolvedChecks  `yaml:"checks"`
+		Drain      string          `yaml:"drain"`
+	}
+	resolvedMesh struct {
+		Manifests []string `yaml:"manifests,flow"`
+		Host      string   `yaml:"host"`
+		Port      uint32   `yaml:"port"`
+		Versions  struct {
+			Primary string   `yaml:"primary"`
+			Shadow  []string `yaml:"shadow"`
+		} `yaml:"versions,flow"`
+		App *resolvedApp `yaml:"app,omitempty"`
+	}
+	resolvedApp struct {
+		Latency map[string]any    `yaml:"latency,flow"`
+		Errors  map[string]string `yaml:"errors,omitempty,flow"`
+		Size    map[string]string `yaml:"size,omitempty,flow"`
+	}
+	resolvedTraffic struct {
+		Mix     []resolvedEntry  `yaml:"mix,omitempty"`
+		Capture *resolvedCapture `yaml:"capture,omitempty,flow"`
+	}
+	resolvedEntry struct {
+		Name    string     `yaml:"name"`
+		Weight  int        `yaml:"weight"`
+		Method  string     `yaml:"method"`
+		Path    string     `yaml:"path"`
+		Headers *yaml.Node `yaml:"headers,omitempty"`
+		Body    string     `yaml:"body,omitempty"`
+	}
+	resolvedCapture struct {
+		File  string  `yaml:"file"`
+		Speed float64 `yaml:"speed,omitempty"`
+	}
+	resolvedLoad struct {
+		Arrivals    string          `yaml:"arrivals"`
+		Connections int             `yaml:"connections"`
+		Timeout     string          `yaml:"timeout"`
+		Seed        uint64          `yaml:"seed"`
+		Warmup      *resolvedStage  `yaml:"warmup,omitempty,flow"`
+		Stages      []resolvedStage `yaml:"stages,omitempty,flow"`
+	}
+	resolvedStage struct {
+		Rate float64 `yaml:"rate"`
+		To   float64 `yaml:"to,omitempty"`
+		For  string  `yaml:"for"`
+	}
+	resolvedChecks struct {
+		Fraction   *resolvedFraction   `yaml:"fraction,omitempty,flow"`
+		Objectives []resolvedObjective `yaml:"objectives,omitempty,flow"`
+	}
+	resolvedFraction struct {
+		Within float64 `yaml:"within"`
+	}
+	resolvedObjective struct {
+		Quantile float64  `yaml:"quantile,omitempty"`
+		Under    string   `yaml:"under,omitempty"`
+		Errors   *float64 `yaml:"errors,omitempty"`
+	}
+)
+
+// Resolved is the scenario as YAML with every default filled in. Load reads it again and gives an equal scenario,
+// wherever it lies: the names of captures and CSV files are absolute. Its only manifest is the one given, or the
+// scenario's own ones, by absolute names, where it is "".
+func (s *Scenario) Resolved(manifests string) ([]byte, error) {
+	out := resolvedScenario{
+		APIVersion: apiVersion, Kind: kind, Name: s.Name,
+		Mesh: resolveMesh(&s.Mesh, manifests), Traffic: resolveTraffic(s), Load: resolveLoad(&s.Load),
+		Checks: resolveChecks(&s.Checks), Drain: s.Drain.String(),
+	}
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(out); err != nil {
+		return nil, fmt.Errorf("resolving scenario %s: %w", s.Name, err)
+	}
+	return text.Bytes(), encoder.Close()
+}
+
+func resolveMesh(m *MeshConfig, manifests string) resolvedMesh {
+	out := resolvedMesh{Manifests: []string{manifests}, Host: m.Host, Port: m.Port}
+	if manifests == "" {
+		out.Manifests = nil
+		for _, file := range m.ManifestFiles {
+			out.Manifests = append(out.Manifests, absolutePath("", file))
+		}
+	}
+	out.Versions.Primary, out.Versions.Shadow = m.Primary, m.Shadows
+	if len(m.App) > 0 {
+		out.App = resolveApp(m.App)
+	}
+	return out
+}
+
+func resolveApp(app map[string]mesh.Behaviour) *resolvedApp {
+	out := &resolvedApp{map[string]any{}, map[string]string{}, map[string]string{}}
+	for version, b := range app {
+		out.Latency[version] = b.Latency.P50.String()
+		if b.Latency.P99 > 0 {
+			out.Latency[version] = map[string]string{"p50": b.Latency.P50.String(), "p99": b.Latency.P99.String()}
+		}
+		if b.ErrorRate > 0 {
+			out.Errors[version] = percentOf(b.ErrorRate)
+		}
+		if b.ResponseSize > 0 {
+			out.Size[version] = strconv.Itoa(b.ResponseSize) + "B"
+		}
+	}
+	return out
+}
+
+// percentOf is the shortest percentage that reads back as exactly the share.
+func percentOf(share float64) string {
+	for digits := 0; ; digits++ {
+		text := strconv.FormatFloat(share*100, 'f', digits, 64)
+		if v, err := strconv.ParseFloat(text, 64); err != nil || v/100 == share || digits > 30 {
+			return text + "%"
+		}
+	}
+}
+
+func resolveTraffic(s *Scenario) resolvedTraffic {
+	var out resolvedTraffic
+	if s.Capture != nil {
+		out.Capture = &resolvedCapture{File: s.Capture.File}
+		if s.Load.Arrivals == Captured {
+			out.Capture.Speed = s.Capture.Speed
+		}
+	}
+	if s.Mix != nil {
+		for _, e := range s.Mix.Entries {
+			out.Mix = append(out.Mix, resolvedEntry{e.Name, e.Weight, e.Method, e.Path, headerNode(e.Headers), e.Body})
+		}
+	}
+	return out
+}
+
+// headerNode keeps the headers' order, which a map would not.
+func headerNode(headers []traffic.Header) *yaml.Node {
+	if len(headers) == 0 {
+		return nil
+	}
+	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for _, h := range headers {
+		for _, text := range h {
+			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text})
+		}
+	}
+	return n
+}
+
+func resolveLoad(l *LoadConfig) resolvedLoad {
+	out := resolvedLoad{Arrivals: l.Arrivals, Connections: l.Connections, Timeout: l.Timeout.String(), Seed: l.Seed}
+	if l.Warmup != nil {
+		stage := resolveStage(*l.Warmup)
+		out.Warmup = &stage
+	}
+	for _, stage := range l.Stages {
+		out.Stages = append(out.Stages, resolveStage(stage))
+	}
+	return out
+}
+
+func resolveStage(s Stage) resolvedStage {
+	out := resolvedStage{Rate: s.Rate, For: s.For.String()}
+	if s.To != s.Rate {
+		out.To = s.To
+	}
+	return out
+}
+
+func resolveChecks(c *Checks) resolvedChecks {
+	var out resolvedChecks
+	if c.Fraction != nil {
+		out.Fraction = &resolvedFraction{c.Fraction.Within}
+	}
+	for _, o := range c.Objectives {
+		out.Objectives = append(out.Objectives, resolvedObjective{o.Quantile, shown(o.Under), o.Errors})
+	}
+	return out
+}
+
+// shown is a duration as text, and nothing where it is 0.
+func shown(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}

@@ -1,0 +1,340 @@
+package scenarios
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"umbra/internal/evidence"
+	"umbra/internal/mesh"
+	"umbra/internal/route"
+	"umbra/internal/traffic"
+	"umbra/replay"
+)
+
+// Watcher sees a run go on. Its methods are called from one goroutine at a time.
+type Watcher interface {
+	Step(text string)         // a step of the run begins
+	Result(r *traffic.Result) // a request ended
+}
+
+// Run is a run of a scenario on a mesh.
+type Run struct {
+	Scenario  *Scenario
+	Mesh      Mesh
+	Transport func(address string) replay.Transport
+	Faults    mesh.Faults
+	Dir       string // the run folder, which exists
+	Watcher   Watcher
+	Record    evidence.Record // what the caller knows; the run fills in the rest
+}
+
+// ErrMesh marks a run that the mesh or the machine ended.
+var ErrMesh = errors.New("the mesh or the machine failed")
+
+// startIn is how long before the first due instant the transport is started, so that its connections stand.
+const startIn = 200 * time.Millisecond
+
+// collectIn bounds the fetching of receipts and counters, also of a run that was interrupted.
+const collectIn = 2 * time.Minute
+
+// Play is the story: provision, check that the mesh is configured as the manifests say, replay (the warm-up first), drain,
+// collect, clean up. What it leaves in the folder is judged by Judge. When ctx ends the load stops and the rest goes on,
+// so that what was done is judged; the record then says that the run was interrupted. Errors of the mesh or the machine
+// wrap ErrMesh.
+func (r *Run) Play(ctx context.Context) error {
+	if err := r.begin(); err != nil {
+		return err
+	}
+	err := r.onMesh(ctx)
+	r.Record.Interrupted = ctx.Err() != nil
+	r.Record.Ended = time.Now().UTC()
+	r.Record.Finished = err == nil
+	if err != nil {
+		r.Record.Failure = err.Error()
+	}
+	return errors.Join(err, r.Record.Write(r.Dir))
+}
+
+// begin writes what is known before anything runs, so that a run that is killed can be judged.
+func (r *Run) begin() error {
+	if c := r.Scenario.Capture; c != nil {
+		if _, err := CheckTraffic(c.File); err != nil {
+			return err
+		}
+	}
+	r.Record.Started = time.Now().UTC()
+	resolved, err := r.Scenario.Resolved(evidence.Manifests)
+	if err != nil {
+		return err
+	}
+	return broken(errors.Join(
+		os.MkdirAll(filepath.Join(r.Dir, "mesh"), 0o755),
+		os.WriteFile(filepath.Join(r.Dir, evidence.Scenario), resolved, 0o644),
+		os.WriteFile(filepath.Join(r.Dir, evidence.Manifests), documents(r.Scenario.Manifests), 0o644),
+		r.Record.Write(r.Dir)))
+}
+
+// broken marks an error of the mesh or the machine.
+func broken(err error) error {
+	if err == nil || isInput(err) || errors.Is(err, ErrMesh) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrMesh, err)
+}
+
+// documents puts the manifests into one file.
+func documents(m *route.Manifests) []byte {
+	var b bytes.Buffer
+	for i, o := range m.Objects {
+		if i > 0 {
+			b.WriteString("---\n")
+		}
+		b.Write(bytes.TrimSpace(o.Raw))
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+func (r *Run) onMesh(ctx context.Context) (err error) {
+	r.Watcher.Step("starting the mesh")
+	spec := r.Scenario.Spec()
+	spec.Faults = r.Faults
+	running, err := r.Mesh.Up(ctx, spec)
+	if err != nil {
+		return broken(err)
+	}
+	defer func() { err = errors.Join(err, broken(running.Close())) }()
+	before, err := running.State(ctx)
+	if err != nil {
+		return broken(err)
+	}
+	if err := errors.Join(evidence.WriteJSON(r.Dir, evidence.Before, before), configured(r.Scenario.Table, before)); err != nil {
+		return broken(err)
+	}
+	if err := r.replay(ctx, running.Address()); err != nil {
+		return broken(err)
+	}
+	return broken(r.collect(ctx, running))
+}
+
+// Spec is what the scenario asks a mesh to stand up, without faults.
+func (s *Scenario) Spec() mesh.Spec {
+	return mesh.Spec{Manifests: s.Manifests, Table: s.Table, Workloads: route.Workloads(s.Manifests, s.Table), Port: s.Mesh.Port,
+		App: s.Mesh.App, Seed: s.Load.Seed}
+}
+
+// configured holds what the gateway was given against what the model of the manifests says.
+func configured(t *route.Table, state *mesh.State) error {
+	has := map[string][]mesh.Mirror{}
+	for _, programmed := range state.Routes {
+		has[programmed.Name] = programmed.Mirrors
+	}
+	var errs []error
+	for _, expected := range t.Routes() {
+		got, there := has[expected.Name]
+		if !there {
+			errs = append(errs, fmt.Errorf("the gateway has no route %s (%s:%d)", expected.Name, expected.File, expected.Line))
+			continue
+		}
+		if want := policies(expected); !slices.Equal(want, active(got)) {
+			errs = append(errs, fmt.Errorf("route %s (%s:%d): the manifests give it the mirrors %v, the gateway has %v", expected.Name, expected.File, expected.Line, want, got))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("the mesh is not configured as the manifests say: %w", err)
+	}
+	return nil
+}
+
+// policies are the mirror policies that Istio programs for a route: none for 0.
+func policies(r *route.Route) (out []mesh.Mirror) {
+	for _, m := range r.Mirrors {
+		out = append(out, mesh.Mirror{Cluster: m.Cluster, Numerator: m.Numerator})
+	}
+	return active(out)
+}
+
+func active(mirrors []mesh.Mirror) (out []mesh.Mirror) {
+	for _, m := range mirrors {
+		if m.Numerator > 0 {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (r *Run) replay(ctx context.Context, address string) error {
+	r.Watcher.Step(fmt.Sprintf("replaying %s through the gateway at %s", r.Scenario.Describe(), address))
+	file, err := os.Create(filepath.Join(r.Dir, evidence.Results))
+	if err != nil {
+		return err
+	}
+	start := time.Now().Add(startIn)
+	played := replay.Record(ctx, r.Transport(address), Counted(r.Scenario.Plan(), &r.Record.Planned), file, start, r.Watcher.Result)
+	return errors.Join(played, file.Close())
+}
+
+// Counted counts what the plan gives, for the balance with the rows. The item that a closed loop does not take any more
+// was not planned.
+func Counted(plan replay.Plan, n *int) replay.Plan {
+	return func(yield func(replay.Item, error) bool) {
+		for item, err := range plan {
+			more := yield(item, err)
+			if err == nil && (more || item.Due != replay.AsSoonAsPossible) {
+				*n++
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// collect waits for the mirrors and fetches the evidence. It has its own bound: an interrupted run is collected too.
+func (r *Run) collect(ctx context.Context, running Running) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectIn+r.Scenario.Drain)
+	defer cancel()
+	r.Watcher.Step("waiting until the mirrors have ended")
+	after, drained, err := drain(ctx, running, mirrorClusters(r.Scenario.Table), r.Scenario.Drain)
+	if err != nil {
+		return err
+	}
+	r.Record.Drained = drained
+	r.Watcher.Step("collecting receipts")
+	if err := r.receipts(ctx, running); err != nil {
+		return err
+	}
+	if hits, ok := running.(interface{ FaultHits() map[string]int }); ok {
+		r.Record.FaultHits = hits.FaultHits()
+	}
+	return evidence.WriteJSON(r.Dir, evidence.After, after)
+}
+
+// mirrorClusters are the clusters that some route mirrors to.
+func mirrorClusters(t *route.Table) []string {
+	clusters := map[string]bool{}
+	for _, r := range t.Routes() {
+		for _, m := range r.Mirrors {
+			clusters[m.Cluster] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(clusters))
+}
+
+const (
+	pollEvery  = 50 * time.Millisecond
+	standStill = 4 // polls in a row with equal counts
+)
+
+// drain polls until the clusters have nothing active or pending and their counts stand still, at most for atMost. It
+// gives the last state and whether that was reached.
+func drain(ctx context.Context, running Running, clusters []string, atMost time.Duration) (*mesh.State, bool, error) {
+	deadline := time.Now().Add(atMost)
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	var last []uint64
+	for same := 0; ; {
+		state, err := running.State(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		counts, idle := activity(state, clusters)
+		if same++; !idle || !slices.Equal(counts, last) {
+			same = 0
+		}
+		if last = counts; same >= standStill {
+			return state, true, nil
+		}
+		if time.Now().After(deadline) {
+			return state, false, nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+// activity reads the clusters' counts, and whether nothing is under way.
+func activity(state *mesh.State, clusters []string) (counts []uint64, idle bool) {
+	idle = true
+	for _, c := range clusters {
+		counts = append(counts, state.Counter(c, "upstream_rq_total"), state.Counter(c, "upstream_rq_completed"))
+		idle = idle && state.Counter(c, "upstream_rq_active") == 0 && state.Counter(c, "upstream_rq_pending_active") == 0
+	}
+	return counts, idle
+}
+
+// receipts copies every replica's stream into one file for the primary and one for all else.
+func (r *Run) receipts(ctx context.Context, running Running) error {
+	primary, err := newReceipts(r.Dir, evidence.PrimaryReceipts)
+	if err != nil {
+		return err
+	}
+	shadow, err := newReceipts(r.Dir, evidence.ShadowReceipts)
+	if err != nil {
+		return errors.Join(err, primary.close())
+	}
+	err = running.Receipts(ctx, func(version, pod string, stream io.Reader) error {
+		to := shadow
+		if version == r.Scenario.Mesh.Primary {
+			to = primary
+		}
+		if err := to.copy(stream); err != nil {
+			return fmt.Errorf("receipts of pod %s: %w", pod, err)
+		}
+		return nil
+	})
+	return errors.Join(err, primary.close(), shadow.close())
+}
+
+type receipts struct {
+	file   *os.File
+	writer *traffic.ReceiptWriter
+}
+
+func newReceipts(dir, name string) (*receipts, error) {
+	file, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
+	}
+	return &receipts{file, traffic.NewReceiptWriter(file)}, nil
+}
+
+func (r *receipts) copy(stream io.Reader) error {
+	for receipt, err := range traffic.ReadReceipts(stream) {
+		if err != nil {
+			return err
+		}
+		if err := r.writer.Write(&receipt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *receipts) close() error { return errors.Join(r.writer.Close(), r.file.Close()) }
+
+// Duration is how long the stages last, the warm-up among them; 0 where a capture says when it ends.
+func (s *Scenario) Duration() time.Duration { return replay.Duration(s.stages()) }
+
+// Describe says in a few words what is played.
+func (s *Scenario) Describe() string {
+	what := "a scripted mix"
+	if s.Capture != nil {
+		what = filepath.Base(s.Capture.File)
+	}
+	if s.Load.Arrivals == Captured {
+		return fmt.Sprintf("%s as captured × %g", what, s.Capture.Speed)
+	}
+	return fmt.Sprintf("%s for %v", what, s.Duration())
+}

@@ -1,0 +1,411 @@
+package scenarios
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"umbra/internal/evidence"
+	"umbra/internal/mesh"
+	"umbra/internal/traffic"
+	"umbra/internal/verdict"
+	"umbra/replay"
+)
+
+const runManifests = `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw, namespace: shop}
+spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [a.example.com]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: app, namespace: shop}
+spec: {host: app, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: app, namespace: shop}
+spec:
+  hosts: [a.example.com]
+  gateways: [gw]
+  http:
+  - name: writes
+    match: [{method: {exact: POST}}]
+    route: [{destination: {host: app, subset: v1, port: {number: 80}}}]
+  - name: reads
+    route: [{destination: {host: app, subset: v1, port: {number: 80}}}]
+    mirror: {host: app, subset: v2, port: {number: 80}}
+    mirrorPercentage: {value: 10}
+`
+
+const shadowCluster = "outbound|80|v2|app.shop.svc.cluster.local"
+
+// runScenario parses a scenario whose traffic and load are given.
+func runScenario(t *testing.T, trafficAndLoad string) *Scenario {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "istio.yaml"), []byte(runManifests), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Parse("s.yaml", []byte(`apiVersion: umbra/v1
+kind: Scenario
+name: s
+mesh: {manifests: [istio.yaml], host: a.example.com, versions: {primary: v1, shadow: v2}}
+`+strings.ReplaceAll(trafficAndLoad, "DIR", dir)), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func short(t *testing.T) *Scenario {
+	return runScenario(t, `traffic: {mix: [{name: get, weight: 2, path: '/{{ int 1 9 }}'}, {name: post, method: POST, path: /}]}
+load: {arrivals: constant, timeout: 20s, stages: [{rate: 300, for: 200ms}]}
+drain: 300ms
+`)
+}
+
+// fake is a mesh and a running mesh: a server that answers, and whatever State the test wants.
+type fake struct {
+	server   *httptest.Server
+	upErr    error
+	state    func(n int) *mesh.State // of the n-th call
+	calls    int
+	served   atomic.Int64
+	onServe  func()
+	receipts func(f func(version, pod string, stream io.Reader) error) error
+	closed   bool
+	spec     mesh.Spec
+}
+
+func newFake(t *testing.T, s *Scenario) *fake {
+	f := &fake{state: func(int) *mesh.State { return stateOf(s, 0) }}
+	f.server = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		f.served.Add(1)
+		if f.onServe != nil {
+			f.onServe()
+		}
+	}))
+	t.Cleanup(f.server.Close)
+	f.receipts = func(yield func(string, string, io.Reader) error) error {
+		return errors.Join(yield("v1", "app-v1-0", stream(t, "v1")), yield("v2", "app-v2-0", stream(t, "v2")))
+	}
+	return f
+}
+
+// stateOf is a gateway that is configured as the manifests say, with active mirrors.
+func stateOf(s *Scenario, active uint64) *mesh.State {
+	state := &mesh.State{Endpoints: map[string][]string{shadowCluster: {"app-v2-0"}}, Counters: map[string]uint64{"cluster." + shadowCluster + ".upstream_rq_active": active}}
+	for _, r := range s.Table.Routes() {
+		state.Routes = append(state.Routes, mesh.Route{Name: r.Name, Mirrors: policies(r)})
+	}
+	return state
+}
+
+func stream(t *testing.T, version string) io.Reader {
+	t.Helper()
+	var b bytes.Buffer
+	w := traffic.NewReceiptWriter(&b)
+	if err := errors.Join(w.Write(&traffic.Receipt{ID: version, Version: version, Arrived: time.Unix(0, 1)}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+func (f *fake) Up(_ context.Context, spec mesh.Spec) (Running, error) {
+	f.spec = spec
+	return f, f.upErr
+}
+func (f *fake) Address() string { return f.server.Listener.Addr().String() }
+func (f *fake) State(context.Context) (*mesh.State, error) {
+	f.calls++
+	return f.state(f.calls), nil
+}
+func (f *fake) Receipts(_ context.Context, yield func(version, pod string, stream io.Reader) error) error {
+	return f.receipts(yield)
+}
+func (f *fake) Close() error { f.closed = true; return nil }
+
+type silent struct{}
+
+func (silent) Step(string)            {}
+func (silent) Result(*traffic.Result) {}
+
+func playOn(ctx context.Context, t *testing.T, s *Scenario, f *fake) (dir string, err error) {
+	t.Helper()
+	dir = t.TempDir()
+	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: func(address string) replay.Transport {
+		return &replay.Portable{Address: address, Connections: s.Load.Connections, Timeout: s.Load.Timeout}
+	}}
+	return dir, run.Play(ctx)
+}
+
+func TestRunLeavesItsEvidence(t *testing.T) {
+	s := short(t)
+	f := newFake(t, s)
+	dir, err := playOn(t.Context(), t, s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.served.Load() != 60 || !f.closed || f.spec.Faults.Shadow != "slow" || len(f.spec.Workloads) != 2 {
+		t.Errorf("served %d, closed %v, spec %+v", f.served.Load(), f.closed, f.spec)
+	}
+	record, err := evidence.ReadRecord(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !record.Finished || record.Interrupted || !record.Drained || record.Planned != 60 || record.Partial() != "" {
+		t.Errorf("record %+v", record)
+	}
+	j, err := Judge(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j.Figures.OK != 60 || len(j.Doubts) != 0 || j.Scenario.Name != "s" {
+		t.Errorf("judgement %+v", j)
+	}
+	// No receipt of any request came, so integrity must not pass.
+	if v := j.Verdicts[0]; v.Name != verdict.Integrity || v.State != verdict.Fail {
+		t.Errorf("%+v", v)
+	}
+	for file, want := range map[string]string{evidence.PrimaryReceipts: "v1", evidence.ShadowReceipts: "v2"} {
+		data, err := os.Open(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer data.Close()
+		for r, err := range traffic.ReadReceipts(data) {
+			if err != nil || r.Version != want {
+				t.Errorf("%s holds %q, %v", file, r.Version, err)
+			}
+		}
+	}
+}
+
+func TestRunRefusesAMeshThatIsConfiguredOtherwise(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*mesh.State)
+		want   string
+	}{
+		"another fraction": {func(s *mesh.State) { s.Routes[1].Mirrors[0].Numerator = 120000 }, "120000"},
+		"no mirror":        {func(s *mesh.State) { s.Routes[1].Mirrors = nil }, "the gateway has []"},
+		"a mirror more":    {func(s *mesh.State) { s.Routes[0].Mirrors = s.Routes[1].Mirrors }, "route shop/app/writes"},
+		"no route":         {func(s *mesh.State) { s.Routes = s.Routes[:1] }, "no route shop/app/reads"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := short(t)
+			f := newFake(t, s)
+			f.state = func(int) *mesh.State {
+				state := stateOf(s, 0)
+				c.change(state)
+				return state
+			}
+			dir, err := playOn(t.Context(), t, s, f)
+			if !errors.Is(err, ErrMesh) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "istio.yaml:") {
+				t.Errorf("error %v, want ErrMesh with %q and the place", err, c.want)
+			}
+			if f.served.Load() != 0 || !f.closed {
+				t.Errorf("served %d requests, closed %v", f.served.Load(), f.closed)
+			}
+			if record, err := evidence.ReadRecord(dir); err != nil || !strings.Contains(record.Partial(), "the run failed") {
+				t.Errorf("record %+v, %v", record, err)
+			}
+		})
+	}
+}
+
+func TestRunWhereTheMirrorsDoNotEnd(t *testing.T) {
+	s := short(t)
+	f := newFake(t, s)
+	f.state = func(int) *mesh.State { return stateOf(s, 3) }
+	dir, err := playOn(t.Context(), t, s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if record, err := evidence.ReadRecord(dir); err != nil || record.Drained || !record.Finished {
+		t.Errorf("record %+v, %v", record, err)
+	}
+}
+
+// Counts that still rise are not a drained mirror, though nothing is active at the instant of asking.
+func TestDrainWaitsUntilCountsStandStill(t *testing.T) {
+	s := short(t)
+	f := newFake(t, s)
+	f.state = func(n int) *mesh.State {
+		state := stateOf(s, 0)
+		state.Counters["cluster."+shadowCluster+".upstream_rq_total"] = uint64(min(n, 10))
+		return state
+	}
+	state, drained, err := drain(t.Context(), f, []string{shadowCluster}, time.Minute)
+	if err != nil || !drained || state.Counter(shadowCluster, "upstream_rq_total") != 10 || f.calls < 10+standStill {
+		t.Errorf("drained %v after %d calls at %d, %v", drained, f.calls, state.Counter(shadowCluster, "upstream_rq_total"), err)
+	}
+}
+
+func TestRunThatIsInterruptedIsCollected(t *testing.T) {
+	s := runScenario(t, "traffic: {mix: [{name: get, path: /}]}\nload: {timeout: 20s, stages: [{rate: 100, for: 1h}]}\n")
+	f := newFake(t, s)
+	ctx, interrupt := context.WithCancel(t.Context())
+	f.onServe = func() {
+		if f.served.Load() == 5 {
+			interrupt()
+		}
+	}
+	dir, err := playOn(ctx, t, s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := evidence.ReadRecord(dir)
+	if err != nil || !record.Interrupted || record.Partial() == "" {
+		t.Errorf("record %+v, %v", record, err)
+	}
+	j, err := Judge(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := j.Figures; f.Planned != record.Planned || f.Unsent == 0 || f.OK < 5 || f.OK+f.Unsent != f.Planned {
+		t.Errorf("figures %+v of %d planned", f, record.Planned)
+	}
+}
+
+func TestRunFailures(t *testing.T) {
+	down := errors.New("no engine")
+	for name, c := range map[string]func(*fake){
+		"up":       func(f *fake) { f.upErr = down },
+		"receipts": func(f *fake) { f.receipts = func(func(string, string, io.Reader) error) error { return down } },
+		"a receipt stream that is cut": func(f *fake) {
+			f.receipts = func(yield func(string, string, io.Reader) error) error {
+				return yield("v2", "app-v2-0", strings.NewReader("no Arrow"))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := short(t)
+			f := newFake(t, s)
+			c(f)
+			dir, err := playOn(t.Context(), t, s, f)
+			if !errors.Is(err, ErrMesh) {
+				t.Errorf("error %v, want ErrMesh", err)
+			}
+			if record, err := evidence.ReadRecord(dir); err != nil || record.Finished || record.Failure == "" {
+				t.Errorf("record %+v, %v", record, err)
+			}
+			if j, err := Judge(dir, nil); err != nil || !j.Record.Finished && len(j.Doubts) == 0 {
+				t.Errorf("judging what is left: %+v, %v", j, err)
+			}
+		})
+	}
+}
+
+func items(t *testing.T, plan replay.Plan) (out []replay.Item) {
+	t.Helper()
+	for item, err := range plan {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, item)
+	}
+	return out
+}
+
+func TestPlanIsPure(t *testing.T) {
+	s := runScenario(t, `traffic: {mix: [{name: get, weight: 2, path: '/{{ uuid }}'}, {name: post, method: POST, path: /}]}
+load: {arrivals: poisson, seed: 9, warmup: {rate: 50, for: 1s}, stages: [{rate: 100, to: 300, for: 2s}]}
+`)
+	first := items(t, s.Plan())
+	if diff := cmp.Diff(first, items(t, s.Plan())); diff != "" {
+		t.Error(diff)
+	}
+	phases, routes := map[traffic.Phase]int{}, map[string]int{}
+	for _, item := range first {
+		phases[item.Phase]++
+		routes[item.Name+" "+item.Route]++
+		if (item.Phase == traffic.PhaseWarmup) != (item.Due < time.Second) || item.Request.Authority != "a.example.com" {
+			t.Fatalf("%+v", item)
+		}
+	}
+	if len(phases) != 2 || len(routes) != 2 || routes["get shop/app/reads"] == 0 || routes["post shop/app/writes"] == 0 {
+		t.Errorf("phases %v, routes %v", phases, routes)
+	}
+}
+
+func captureFile(t *testing.T, requests ...traffic.Request) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "c.jsonl.zst")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := traffic.NewWriter(f, "test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range requests {
+		if err := w.Write(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func captured(at time.Duration, path string) traffic.Request {
+	return traffic.Request{At: at, Method: "GET", Scheme: "https", Authority: "other.example.com", Path: path}
+}
+
+func TestPlanOfACapture(t *testing.T) {
+	file := captureFile(t, captured(0, "/0"), captured(100*time.Millisecond, "/1"), captured(time.Second, "/2"))
+	s := runScenario(t, "traffic: {capture: {file: "+file+", speed: 2}}\nload: {arrivals: captured}\n")
+	got := items(t, s.Plan())
+	if len(got) != 3 || got[1].Due != 50*time.Millisecond || got[2].Due != 500*time.Millisecond || got[2].Request.Authority != "a.example.com" {
+		t.Errorf("%+v", got)
+	}
+	s = runScenario(t, "traffic: {capture: {file: "+file+"}}\nload: {arrivals: constant, stages: [{rate: 10, for: 700ms}]}\n")
+	var paths string
+	for _, item := range items(t, s.Plan()) {
+		paths += item.Request.Path
+	}
+	if paths != "/0/1/2/0/1/2/0" {
+		t.Errorf("a capture that is shorter than the stages gives %s", paths)
+	}
+}
+
+func TestCheckTraffic(t *testing.T) {
+	bad := captured(0, "/a b")
+	nobody := captured(0, "/")
+	nobody.Authority = ""
+	for name, c := range map[string]struct {
+		requests []traffic.Request
+		want     string
+	}{
+		"good":         {[]traffic.Request{captured(0, "/"), captured(0, "/"), captured(1, "/")}, ""},
+		"empty":        {nil, "no requests in it"},
+		"out of order": {[]traffic.Request{captured(5, "/"), captured(3, "/")}, "c.jsonl.zst:3: request 2 was captured 2ns before"},
+		"bad path":     {[]traffic.Request{captured(0, "/"), bad}, "line 3: path"},
+		"no authority": {[]traffic.Request{nobody}, "line 2: \"authority\" is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, err := CheckTraffic(captureFile(t, c.requests...))
+			if c.want == "" {
+				if err != nil || n != len(c.requests) {
+					t.Errorf("%d requests, %v", n, err)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q in it", err, c.want)
+			}
+		})
+	}
+}

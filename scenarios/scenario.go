@@ -1,0 +1,82 @@
+// Package scenarios reads scenario files, makes the requests of their mixes and tells the story of a run.
+package scenarios
+
+import (
+	"time"
+
+	"umbra/internal/mesh"
+	"umbra/internal/route"
+)
+
+// Scenario is a scenario file, checked, with its defaults filled in and the manifests that it names.
+type Scenario struct {
+	Name    string
+	File    string // as errors show it
+	Mesh    MeshConfig
+	Mix     *Mix     // nil with a capture
+	Capture *Capture // nil with a mix
+	Load    LoadConfig
+	Checks  Checks
+	Drain   time.Duration // how long a run waits at most for the shadow to fall idle
+
+	Manifests *route.Manifests
+	Table     *route.Table
+}
+
+// MeshConfig says what stands and where the traffic goes in.
+type MeshConfig struct {
+	ManifestFiles []string // as the process can open them
+	Host          string   // the authority of every scripted request
+	Port          uint32   // of the Gateway server that takes the traffic
+	Primary       string   // value of the pods' label "version"
+	Shadows       []string // likewise
+	App           map[string]mesh.Behaviour
+}
+
+// Capture names recorded traffic.
+type Capture struct {
+	File  string  // absolute
+	Speed float64 // 2 plays twice as fast; only with captured arrivals
+}
+
+// The arrival processes.
+const (
+	Poisson  = "poisson"
+	Constant = "constant"
+	Captured = "captured"
+)
+
+// LoadConfig says how the traffic is offered.
+type LoadConfig struct {
+	Arrivals    string
+	Connections int
+	Timeout     time.Duration // of one request, from due
+	Seed        uint64        // of everything random
+	Warmup      *Stage        // recorded apart, never judged; nil: none
+	Stages      []Stage       // empty with captured arrivals
+}
+
+// Stage offers a rate for a while.
+type Stage struct {
+	Rate float64 // requests a second at its start
+	To   float64 // and at its end: the same as Rate where it is no ramp
+	For  time.Duration
+}
+
+// Checks are what the scenario asks beyond integrity and delivery, which always run. What is nil or empty is not tested.
+type Checks struct {
+	Fraction   *FractionCheck
+	Objectives []Objective
+}
+
+// FractionCheck tests the share of mirrored requests against the programmed one.
+type FractionCheck struct {
+	Within float64 // percentage points
+}
+
+// Objective bounds a quantile of the response time, or the share of errors where Errors is set.
+type Objective struct {
+	Quantile float64 // percent, 99 is p99
+	Under    time.Duration
+	Errors   *float64 // percent
+}
