@@ -1,0 +1,124 @@
+// Package reports renders one Report value. A renderer computes nothing: every figure stands in the Report.
+package reports
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"umbra/internal/evidence"
+	"umbra/internal/summary"
+	"umbra/internal/verdict"
+)
+
+// Format is the version that report.json names.
+const Format = "report/v1"
+
+// Report is a run's result: what report.json holds, and all that any renderer shows.
+type Report struct {
+	Umbra      string            `json:"umbra" jsonschema:"enum=report/v1"`
+	Name       string            `json:"name"`
+	Headline   string            `json:"headline"` // the verdict in a sentence
+	ExitStatus int               `json:"exit_status" jsonschema:"enum=0,enum=1,enum=3,enum=4"`
+	Partial    string            `json:"partial,omitempty"` // why the run is not whole
+	Verdicts   []verdict.Verdict `json:"verdicts"`          // none where there was no mesh
+	Figures    summary.Figures   `json:"figures"`
+	Mesh       *Mesh             `json:"mesh,omitempty"`
+	Load       string            `json:"load,omitempty"` // what was played, in a few words
+	Seed       uint64            `json:"seed,omitempty"`
+	Warnings   []string          `json:"warnings,omitempty"`
+	Run        evidence.Record   `json:"run"`
+}
+
+// Mesh is the mesh as it was configured.
+type Mesh struct {
+	Host   string  `json:"host"`
+	Routes []Route `json:"routes"`
+}
+
+// Route is a route and its mirrors.
+type Route struct {
+	Name    string   `json:"name"`
+	To      []string `json:"to,omitempty"` // clusters; none where the gateway answers itself
+	Mirrors []Mirror `json:"mirrors,omitempty"`
+}
+
+// Mirror is a mirror policy.
+type Mirror struct {
+	Cluster    string  `json:"cluster"`
+	Percent    float64 `json:"percent"`    // as configured
+	Numerator  uint32  `json:"numerator"`  // as programmed, per million
+	Programmed float64 `json:"programmed"` // the same in percent
+}
+
+// Close makes what follows from the rest: the exit status and the headline.
+func (r *Report) Close() {
+	r.Umbra = Format
+	if r.Verdicts == nil {
+		r.Verdicts = []verdict.Verdict{}
+	}
+	r.ExitStatus = verdict.ExitStatus(r.Verdicts)
+	if r.ExitStatus == verdict.ExitPassed && r.Partial != "" {
+		r.ExitStatus = verdict.ExitInconclusive
+	}
+	r.Headline = r.headline()
+}
+
+func (r *Report) headline() string {
+	f := r.Figures
+	if len(r.Verdicts) == 0 {
+		return fmt.Sprintf("%d requests planned, %d answered, %d not; no mesh was judged", f.Planned, f.OK, f.Planned-f.OK)
+	}
+	for _, state := range []verdict.State{verdict.Fail, verdict.Invalid, verdict.Inconclusive} {
+		if names, first := r.in(state); len(names) > 0 {
+			return fmt.Sprintf("%s: %s. %s", state, strings.Join(names, ", "), first)
+		}
+	}
+	passed, _ := r.in(verdict.Pass)
+	if len(passed) == 0 {
+		return "NOT TESTED: nothing was judged"
+	}
+	text := fmt.Sprintf("PASS: %s", strings.Join(passed, ", "))
+	if untested, _ := r.in(verdict.NotTested); len(untested) > 0 {
+		text += fmt.Sprintf(" (not tested: %s)", strings.Join(untested, ", "))
+	}
+	if r.Partial != "" {
+		text = fmt.Sprintf("%s: %s. So far %s", verdict.Inconclusive, r.Partial, text)
+	}
+	return text
+}
+
+// in names the verdicts in a state, and gives the first one's sentence.
+func (r *Report) in(state verdict.State) (names []string, first string) {
+	for _, v := range r.Verdicts {
+		if v.State != state {
+			continue
+		}
+		if len(names) == 0 {
+			first = v.Summary
+		}
+		names = append(names, v.Name)
+	}
+	return names, first
+}
+
+// JSON is report.json.
+func (r *Report) JSON() ([]byte, error) {
+	data, err := json.MarshalIndent(r, "", "  ")
+	return append(data, '\n'), err
+}
+
+// Schema is the JSON Schema (draft 2020-12) of report.json, made from the Report type.
+func Schema() []byte {
+	reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: true}
+	schema := reflector.Reflect(&Report{})
+	schema.Title = "umbra report.json, " + Format
+	schema.Description = "Durations (…_ns) are nanoseconds, instants RFC 3339, percentages 0 to 100."
+	data, err := json.MarshalIndent(schema, "", "  ")
+	if err != nil {
+		panic(err) // of a constant
+	}
+	return append(data, '\n')
+}

@@ -1,0 +1,205 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"umbra/internal/evidence"
+	"umbra/internal/summary"
+	"umbra/internal/traffic"
+	"umbra/internal/verdict"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const v2 = "outbound|80|v2|my-app.shop.svc.cluster.local"
+
+// sample is a report with every part in it.
+func sample() *Report {
+	l := summary.Latency{N: 1000, LowerBound: 2, P50: 1500 * time.Microsecond, P90: 2 * time.Millisecond, P99: 9 * time.Millisecond, P999: 12 * time.Millisecond, Max: time.Second}
+	r := &Report{
+		Name: "canary-10",
+		Verdicts: []verdict.Verdict{
+			{Name: verdict.Integrity, State: verdict.Fail, Summary: "requests that arrived more than once at one mirror: 1",
+				Items:    []verdict.Item{{Route: "shop/my-app/all", State: verdict.Fail, Summary: "1 of 100 mirrored requests came twice"}},
+				Findings: []verdict.Finding{{Code: "duplicate", Severity: verdict.Failure, Text: "requests that arrived more than once at one mirror", Count: 1, Examples: []string{"0123456789abcdef"}}}},
+			{Name: verdict.Delivery, State: verdict.Pass, Summary: "the gateway mirrored 100 requests, all arrived", Items: []verdict.Item{{Cluster: v2, State: verdict.Pass, Summary: "all arrived"}}},
+			{Name: verdict.Sampling, State: verdict.Inconclusive, Summary: "9.9 % of 1,000 mirrored, programmed 10 % ± 1; 9,950 requests would decide",
+				Items: []verdict.Item{{Route: "shop/my-app/all", Cluster: v2, State: verdict.Inconclusive, Approximate: true, Summary: "9.9 % of 1,000"},
+					{Route: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Cluster: v2, State: verdict.NotTested, Summary: "no request came by"}},
+				Warnings: []string{"one route got no request"}},
+			{Name: verdict.Impact, State: verdict.NotTested, Summary: "mirroring is 100 %, there is no contrast"},
+		},
+		Figures: summary.Figures{Planned: 1010, OK: 998, Error: 1, Timeout: 1, Unsent: 10, Warmup: 10, Failed: 3, Span: 10 * time.Second, Asked: 100, Sent: 99,
+			Response: l, Service: l, Lag: l, Names: []summary.Group{{Name: "list", Rows: 1000, Response: l}},
+			Routes:   []summary.Group{{Name: "", Rows: 1, Response: l}, {Name: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Rows: 999, Response: l}},
+			Errors:   []summary.Class{{Outcome: traffic.Timeout, Class: "timeout_headers", Count: 1, Examples: []string{"0123456789abcdef"}}},
+			Statuses: []summary.Status{{Code: 200, Count: 995}, {Code: 503, Count: 3}}},
+		Mesh: &Mesh{Host: "my-app.example.com", Routes: []Route{
+			{Name: "shop/my-app/all", To: []string{"outbound|80|v1|my-app.shop.svc.cluster.local"}, Mirrors: []Mirror{{v2, 10, 100000, 10}, {strings.Replace(v2, "v2", "v3", 1), 0.57, 5699, 0.5699}}},
+			{Name: "shop/my-app/gone"}}},
+		Load: "a scripted mix for 10s", Seed: 7,
+		Warnings: []string{"istio.yaml:7: host overlap"},
+		Run: evidence.Record{Version: "1.0", Command: []string{"umbra", "run", "canary-10.yaml"}, Mesh: "embedded", Transport: "portable", Machine: evidence.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},
+			Faults: "duplicate=0.01", NotModelled: []string{"DestinationRule shop/my-app: outlier detection (istio.yaml:12)"}, Started: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), Finished: true},
+	}
+	r.Close()
+	return r
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s differs (-update writes it anew):\n%s", name, diff)
+	}
+}
+
+func rendered(t *testing.T, r *Report, colours bool) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.Text(&b, colours); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestText(t *testing.T) {
+	got := rendered(t, sample(), false)
+	golden(t, "report.txt.golden", []byte(got))
+	for i, line := range strings.Split(got, "\n") {
+		if n := utf8.RuneCountInString(line); n > width {
+			t.Errorf("line %d has %d columns: %s", i+1, n, line)
+		}
+	}
+	coloured := rendered(t, sample(), true)
+	if !strings.Contains(coloured, "\x1b[31mFAIL") {
+		t.Error("no colours where they are asked for")
+	}
+	for _, line := range strings.Split(coloured, "\n") {
+		if visible(line) > width {
+			t.Errorf("%d columns in colour: %q", visible(line), line)
+		}
+	}
+}
+
+func TestJSONFollowsItsSchema(t *testing.T) {
+	var doc any
+	if err := json.Unmarshal(Schema(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("report.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("report.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := sample().JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "report.json.golden", data)
+	valid := func(data []byte) error {
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return schema.Validate(v)
+	}
+	if err := valid(data); err != nil {
+		t.Error(err)
+	}
+	empty := &Report{}
+	empty.Close()
+	if data, err = empty.JSON(); err != nil || valid(data) != nil {
+		t.Errorf("an empty report: %v, %v", err, valid(data))
+	}
+	for name, change := range map[string][2]string{
+		"a missing part": {`"figures"`, `"figure"`},
+		"a wrong type":   {`"exit_status": 1`, `"exit_status": "1"`},
+		"another format": {Format, "report/v9"},
+	} {
+		if valid([]byte(strings.Replace(string(data), change[0], change[1], 1))) == nil && strings.Contains(string(data), change[0]) {
+			t.Errorf("%s is valid", name)
+		}
+	}
+}
+
+func TestHeadlineAndExitStatus(t *testing.T) {
+	v := func(name string, s verdict.State) verdict.Verdict {
+		return verdict.Verdict{Name: name, State: s, Summary: name + " says why"}
+	}
+	for name, c := range map[string]struct {
+		verdicts []verdict.Verdict
+		partial  string
+		want     string
+		status   int
+	}{
+		"passed":            {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.Pass)}, "", "PASS: A, B", 0},
+		"not tested":        {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.NotTested)}, "", "PASS: A (not tested: B)", 0},
+		"one fails":         {[]verdict.Verdict{v("A", verdict.Inconclusive), v("B", verdict.Fail)}, "", "FAIL: B. B says why", 1},
+		"inconclusive":      {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.Inconclusive)}, "", "INCONCLUSIVE: B. B says why", 4},
+		"invalid":           {[]verdict.Verdict{v("A", verdict.Invalid), v("B", verdict.Inconclusive)}, "", "INVALID: A. A says why", 4},
+		"partial":           {[]verdict.Verdict{v("A", verdict.Pass)}, "it was killed", "INCONCLUSIVE: it was killed. So far PASS: A", 4},
+		"partial and fails": {[]verdict.Verdict{v("A", verdict.Fail)}, "it was killed", "FAIL: A. A says why", 1},
+		"nothing":           {[]verdict.Verdict{v("A", verdict.NotTested)}, "", "NOT TESTED: nothing was judged", 0},
+		"no mesh":           {nil, "", "0 requests planned, 0 answered, 0 not; no mesh was judged", 0},
+	} {
+		r := Report{Verdicts: c.verdicts, Partial: c.partial}
+		if r.Close(); r.Headline != c.want || r.ExitStatus != c.status {
+			t.Errorf("%s: %q and %d, want %q and %d", name, r.Headline, r.ExitStatus, c.want, c.status)
+		}
+	}
+}
+
+// What comes from outside cannot act on a terminal, nor break the layout.
+func TestHostileStrings(t *testing.T) {
+	for name, hostile := range map[string]string{
+		"escape":    "\x1b]0;owned\x07\x1b[2J",
+		"newlines":  "a\r\nPASS\n",
+		"not UTF-8": "\xff\xfe",
+		"direction": "\u202egnissap",
+		"long":      strings.Repeat("x", 1<<20),
+		"null":      "\x00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := sample()
+			r.Name, r.Load, r.Partial = hostile, hostile, hostile
+			r.Verdicts[0].Summary, r.Verdicts[0].Findings[0].Text, r.Verdicts[0].Findings[0].Examples[0] = hostile, hostile, hostile
+			r.Verdicts[0].Items[0].Route, r.Verdicts[0].Items[0].Cluster = hostile, hostile
+			r.Figures.Names[0].Name, r.Figures.Errors[0].Class, r.Figures.Errors[0].Examples[0] = hostile, hostile, hostile
+			r.Mesh.Routes[0].Name, r.Mesh.Host, r.Warnings[0], r.Run.Command = hostile, hostile, hostile, []string{hostile}
+			r.Close()
+			for _, line := range strings.Split(rendered(t, r, false), "\n") {
+				if n := utf8.RuneCountInString(line); n > width {
+					t.Fatalf("a line of %d columns", n)
+				}
+				if i := strings.IndexFunc(line, func(c rune) bool { return !unicode.IsPrint(c) }); i >= 0 || !utf8.ValidString(line) {
+					t.Fatalf("%q is not inert", line)
+				}
+			}
+		})
+	}
+}
