@@ -1,0 +1,45 @@
+# umbra. Nothing but Go is needed.
+
+GO      ?= go
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Each fuzz target's time; `make fuzz` gives each ten minutes, CI ten seconds.
+FUZZTIME ?= 10m
+
+.PHONY: run build test lint bench e2e fuzz cross clean
+
+run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
+	bin/umbra run scenarios/examples/canary-10.yaml
+
+build: ## bin/umbra
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/umbra ./cmd/umbra
+
+test: ## every test, once more with the race detector where things run concurrently
+	$(GO) test ./...
+
+race:
+	$(GO) test -race ./internal/app ./internal/traffic ./replay ./cluster ./scenarios
+
+lint: ## gofmt, go vet, staticcheck, at the versions of go.mod
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+bench: ## benchmarks, beside the code
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+e2e: build ## every example and every fault, by the real command
+	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "== $$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; done
+
+cross: ## the other platforms that umbra builds for
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/umbra
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/umbra
+
+clean:
+	rm -rf bin

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"umbra/internal/app"
+)
+
+func appCommand() *cobra.Command {
+	var config app.Config
+	var drain time.Duration
+	host, _ := os.Hostname()
+	c := &cobra.Command{
+		Use:   "app",
+		Short: "Serve the two-version app: HTTP/1.1 and h2c, a receipt for every request",
+		Long: `Serve the app that stands behind the mesh: every request but /health gets a receipt, which GET /receipts on the admin
+port gives as an Arrow IPC stream; GET /metrics there is Prometheus text. SIGTERM drains it.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			a, err := app.Start(c.Context(), config)
+			if err != nil {
+				return broken(err)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "app %s: http://%s, admin http://%s\n", config.Version, a.Addr(), a.AdminAddr())
+			<-c.Context().Done()
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), drain)
+			defer cancel()
+			return broken(a.Close(ctx))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&config.Version, "version-label", or(os.Getenv("VERSION"), "v1"), "the version that receipts name (default $VERSION, or v1)")
+	f.StringVar(&config.Pod, "pod", or(os.Getenv("POD_NAME"), host), "the pod that receipts name (default $POD_NAME, or the host name)")
+	f.StringVar(&config.Listen, "listen", ":8080", "where requests come in")
+	f.StringVar(&config.Admin, "admin", ":8081", "where /receipts, /metrics and /health are")
+	f.DurationVar(&config.Behaviour.Latency.P50, "latency", 0, "median of the log-normal latency")
+	f.DurationVar(&config.Behaviour.Latency.P99, "latency-p99", 0, "its 99th percentile; 0: constant")
+	f.Float64Var(&config.Behaviour.ErrorRate, "error-rate", 0, "share of requests that are answered 503, 0 to 1")
+	f.IntVar(&config.Behaviour.ResponseSize, "size", 0, "bytes of a response")
+	f.StringVar(&config.Mode, "mode", "", "misbehave: slow, hung, errors")
+	f.Uint64Var(&config.Seed, "seed", 1, "of latency and errors")
+	f.DurationVar(&drain, "drain", 10*time.Second, "how long requests under way may take when it ends")
+	return c
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"umbra/internal/evidence"
+	"umbra/internal/summary"
+	"umbra/internal/traffic"
+	"umbra/reports"
+	"umbra/scenarios"
+)
+
+func verifyCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Judge a run again from its folder alone; writes nothing",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := judged(args[0], nil)
+			if err != nil {
+				return err
+			}
+			return show(c, r, asJSON)
+		},
+	}
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func reportCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "report DIR",
+		Short: "Judge a run again from its folder alone, and write its reports anew",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			status, err := conclude(c, args[0], asJSON)
+			if err != nil {
+				return err
+			}
+			return exit(status)
+		},
+	}
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+// conclude judges a folder, writes its reports and prints the result. It gives the exit status that it comes to.
+func conclude(c *cobra.Command, dir string, asJSON bool) (int, error) {
+	var log hdrFiles
+	r, err := judged(dir, log.visit(dir))
+	if err := errors.Join(err, log.close()); err != nil {
+		return 0, err
+	}
+	data, err := r.JSON()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, evidence.Report), data, 0o644)
+	}
+	if err != nil {
+		return 0, broken(err)
+	}
+	err = show(c, r, asJSON)
+	if !asJSON {
+		fmt.Fprintf(c.ErrOrStderr(), "umbra: all evidence is in %s; umbra verify judges it again\n", dir)
+	}
+	var status statusError
+	if errors.As(err, &status) {
+		return status.status, nil
+	}
+	return exitPassed, err
+}
+
+// show prints a report, and gives its exit status as an error.
+func show(c *cobra.Command, r *reports.Report, asJSON bool) error {
+	var err error
+	if asJSON {
+		err = printJSON(c.OutOrStdout(), r)
+	} else {
+		err = r.Text(c.OutOrStdout(), colours(c.OutOrStdout()))
+	}
+	if err != nil {
+		return broken(err)
+	}
+	return exit(r.ExitStatus)
+}
+
+// judged makes the report of a folder.
+func judged(dir string, visit func(time.Time, *traffic.Result) error) (*reports.Report, error) {
+	j, err := scenarios.Judge(dir, visit)
+	if err != nil {
+		return nil, err
+	}
+	r := &reports.Report{Name: "replay", Verdicts: j.Verdicts, Figures: j.Figures, Run: j.Record, Partial: j.Record.Partial()}
+	if r.Partial == "" && len(j.Doubts) > 0 {
+		r.Partial = "evidence is missing"
+	}
+	r.Warnings = append(r.Warnings, j.Doubts...)
+	r.Warnings = append(r.Warnings, j.Record.Warnings...)
+	for _, name := range slices.Sorted(maps.Keys(j.Record.FaultHits)) {
+		if j.Record.FaultHits[name] == 0 {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the fault %s was asked for and never acted: nothing that it acts on came by", name))
+		}
+	}
+	if s := j.Scenario; s != nil {
+		r.Name, r.Load, r.Seed, r.Mesh = s.Name, s.Describe(), s.Load.Seed, meshOf(j)
+		if !j.Record.Drained && r.Partial == "" {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the mirrors had not ended %v after the load", s.Drain))
+		}
+	}
+	r.Close()
+	return r, nil
+}
+
+// meshOf is the mesh as it was configured.
+func meshOf(j *scenarios.Judgement) *reports.Mesh {
+	m := &reports.Mesh{Host: j.Scenario.Mesh.Host}
+	for _, route := range j.Scenario.Table.Routes() {
+		r := reports.Route{Name: route.Name}
+		for _, d := range route.Destinations {
+			r.To = append(r.To, d.Cluster)
+		}
+		for _, mirror := range route.Mirrors {
+			r.Mirrors = append(r.Mirrors, reports.Mirror{Cluster: mirror.Cluster, Percent: mirror.Percent, Numerator: mirror.Numerator,
+				Programmed: float64(mirror.Numerator) / 1e4})
+		}
+		m.Routes = append(m.Routes, r)
+	}
+	return m
+}
+
+// hdrFiles writes the .hlog and .hgrm files of a folder while its rows are read.
+type hdrFiles struct {
+	hdr  *summary.HDR
+	open []io.Closer
+	dir  string
+}
+
+func (h *hdrFiles) visit(dir string) func(time.Time, *traffic.Result) error {
+	h.dir = filepath.Join(dir, evidence.HDR)
+	return func(start time.Time, r *traffic.Result) error {
+		if h.hdr == nil {
+			if err := h.begin(start); err != nil {
+				return broken(err)
+			}
+		}
+		return h.hdr.Add(r)
+	}
+}
+
+func (h *hdrFiles) begin(start time.Time) (err error) {
+	if err := os.MkdirAll(h.dir, 0o755); err != nil {
+		return err
+	}
+	h.hdr, err = summary.NewHDR(start, h.create(".hlog"))
+	return err
+}
+
+func (h *hdrFiles) create(extension string) func(string) (io.Writer, error) {
+	return func(metric string) (io.Writer, error) {
+		f, err := os.Create(filepath.Join(h.dir, metric+extension))
+		if err == nil {
+			h.open = append(h.open, f)
+		}
+		return f, err
+	}
+}
+
+// close ends the files; without rows there are none.
+func (h *hdrFiles) close() error {
+	var err error
+	if h.hdr != nil {
+		err = h.hdr.Close(h.create(".hgrm"))
+	}
+	for _, f := range h.open {
+		err = errors.Join(err, f.Close())
+	}
+	return broken(err)
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"umbra/cluster"
+	"umbra/internal/evidence"
+	"umbra/internal/mesh"
+	"umbra/replay"
+	"umbra/scenarios"
+)
+
+type runOptions struct {
+	on     string
+	out    string
+	faults []string
+	shadow string
+	json   bool
+}
+
+func runCommand() *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run FILE",
+		Short: "Run a scenario: mirror, replay, reconcile, and give a verdict",
+		Long: `Run a scenario from its file: stand the mesh up, check that it is configured as the manifests say, replay the traffic,
+wait until the mirrors have ended, collect the receipts of every replica, and judge. The folder of the run holds all
+evidence; "umbra verify" judges it again.
+
+The first Ctrl-C ends the load, and what was done is judged and marked partial; the second leaves at once.
+
+Faults make the embedded mesh misbehave, so that the verdicts can be seen to fail:
+  fraction=12        mirror 12 % in place of what is configured           fails Sampling
+  drop=0.005         lose that share of the mirrored requests             fails Delivery
+  duplicate=0.005    send that share of the mirrored requests twice       fails Integrity
+  mutate=0.005       change a byte of the shadow's copy                   fails Integrity
+  mirror-writes=1    mirror writes of routes that do not mirror           fails Integrity
+  lose-primary=0.001 answer without asking the primary                    fails Integrity
+  slow-primary=20ms  delay the primary of mirrored requests               fails Impact
+  shadow=MODE        slow, hung, dead (fails Delivery) or errors`,
+		Example: "  umbra run scenarios/examples/canary-10.yaml\n  umbra run scenarios/examples/canary-10.yaml --fault drop=0.001,duplicate=0.001",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
+	}
+	meshFlag(c, &o.on)
+	c.Flags().StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/<scenario>-<UTC time>)")
+	c.Flags().StringArrayVar(&o.faults, "fault", nil, "make the embedded mesh misbehave; see above")
+	c.Flags().StringVar(&o.shadow, "shadow", "", "how the shadow behaves: "+strings.Join(mesh.ShadowModes, ", "))
+	jsonFlag(c, &o.json)
+	return c
+}
+
+func meshFlag(c *cobra.Command, on *string) {
+	c.Flags().StringVar(on, "on", "embedded", "the mesh to run on: embedded (in this process, on loopback)")
+}
+
+// checkMesh refuses what this version does not have.
+func checkMesh(on string) error {
+	if on != "embedded" {
+		return fmt.Errorf("--on %s: this version has only the embedded mesh; use --on embedded", on)
+	}
+	return nil
+}
+
+func (o *runOptions) run(c *cobra.Command, file string) error {
+	faults, err := o.check()
+	if err != nil {
+		return err
+	}
+	s, err := scenarios.Load(file)
+	if err != nil {
+		return err
+	}
+	dir, err := newFolder(o.out, s.Name)
+	if err != nil {
+		return err
+	}
+	if err := o.play(c.Context(), s, faults, dir, c.ErrOrStderr()); err != nil {
+		return withFolder(err, dir)
+	}
+	status, err := conclude(c, dir, o.json)
+	if err != nil {
+		return err
+	}
+	if c.Context().Err() != nil {
+		status = exitInterrupted
+	}
+	return exit(status)
+}
+
+func (o *runOptions) check() (mesh.Faults, error) {
+	if err := checkMesh(o.on); err != nil {
+		return mesh.Faults{}, err
+	}
+	lists := o.faults
+	if o.shadow != "" {
+		lists = append([]string{"shadow=" + o.shadow}, lists...)
+	}
+	faults, err := mesh.ParseFaults(lists...)
+	if err != nil {
+		return faults, fmt.Errorf("--fault or --shadow: %w", err)
+	}
+	return faults, nil
+}
+
+func (o *runOptions) play(ctx context.Context, s *scenarios.Scenario, faults mesh.Faults, dir string, stderr io.Writer) error {
+	log, err := openLog(dir)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	watch := newProgress(stderr, log, s.Duration())
+	defer watch.Close()
+	var transport replay.Portable
+	run := scenarios.Run{
+		Scenario: s, Mesh: cluster.Embedded{}, Faults: faults, Dir: dir, Watcher: watch,
+		Transport: func(address string) replay.Transport {
+			transport = replay.Portable{Address: address, Connections: s.Load.Connections, Timeout: s.Load.Timeout}
+			return &transport
+		},
+		Record: record("embedded", transport.Name()),
+	}
+	run.Record.Faults = strings.Join(o.faultList(), ",")
+	for _, w := range s.Table.Warnings() {
+		run.Record.Warnings = append(run.Record.Warnings, w.String())
+	}
+	for _, n := range s.Table.Notes() {
+		run.Record.NotModelled = append(run.Record.NotModelled, fmt.Sprintf("%s (%s:%d)", n.What, n.File, n.Line))
+	}
+	return run.Play(ctx)
+}
+
+func (o *runOptions) faultList() []string {
+	if o.shadow == "" {
+		return o.faults
+	}
+	return append([]string{"shadow=" + o.shadow}, o.faults...)
+}
+
+// record is what the command knows of a run that begins.
+func record(mesh, transport string) evidence.Record {
+	return evidence.Record{Version: version, Command: os.Args, Mesh: mesh, Transport: transport,
+		Machine: evidence.Machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version()}}
+}
+
+// withFolder tells where the evidence of a failed run lies.
+func withFolder(err error, dir string) error {
+	if errors.Is(err, scenarios.ErrMesh) {
+		return statusError{exitMesh, fmt.Errorf("%w\nwhat the run left is in %s", err, dir)}
+	}
+	return err
+}
