@@ -8,11 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -68,62 +64,22 @@ func (r *reader) document(data []byte) *yaml.Node {
 		r.faults.Addf(r.file, 1, 1, "the file is empty; a scenario begins with apiVersion: %s", apiVersion)
 		return nil
 	case err != nil:
-		r.syntax(err)
+		r.syntax(err, data)
 		return nil
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
 		r.fault(&second, "a second YAML document begins here; a scenario file holds one: remove it")
 	case !errors.Is(err, io.EOF):
-		r.syntax(err)
+		r.syntax(err, data)
 	}
 	return resolve(doc.Content[0])
 }
 
-var yamlError = regexp.MustCompile(`(?s)^yaml: (?:line ([0-9]+): )?(.*)$`)
-
-// parserErrors are those of yaml.v3's parser, which counts lines from 0; its scanner's count from 1.
-var parserErrors = regexp.MustCompile(`^did not find expected (<|node content|',' or|key$|'-' indicator)`)
-
 // syntax tells of what is no YAML at all.
-func (r *reader) syntax(err error) {
-	m := yamlError.FindStringSubmatch(err.Error())
-	if m == nil {
-		m = []string{"", "", err.Error()}
-	}
-	line, _ := strconv.Atoi(m[1])
-	if line > 0 && parserErrors.MatchString(m[2]) {
-		line++
-	}
-	if line == 0 {
-		line = r.firstOddLine()
-	}
-	line = min(max(line, 1), len(r.lines))
-	r.faults.Addf(r.file, line, 1, "not valid YAML: %s; %s", m[2], advice(r.lines[line-1]))
-}
-
-// advice says what to do about a line that is no YAML.
-func advice(line string) string {
-	switch {
-	case strings.ContainsFunc(line, odd):
-		return "save the file as UTF-8 text without control characters"
-	case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
-		return "YAML is indented with spaces: replace the tab"
-	}
-	return "check the indentation, the quotes and the brackets at or above this line"
-}
-
-// odd says that c cannot stand in YAML.
-func odd(c rune) bool { return c == utf8.RuneError || unicode.IsControl(c) && c != '\t' && c != '\r' }
-
-// firstOddLine is the first line that is no text, for the errors of yaml.v3 that name no line; 1 where there is none.
-func (r *reader) firstOddLine() int {
-	for i, l := range r.lines {
-		if strings.ContainsFunc(l, odd) {
-			return i + 1
-		}
-	}
-	return 1
+func (r *reader) syntax(err error, data []byte) {
+	line, msg := diag.YAML(err, data)
+	r.faults.Addf(r.file, line, 1, "%s", msg)
 }
 
 // ours tells where the file is something else altogether, as every further fault would then be noise.

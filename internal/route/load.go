@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"regexp"
-	"strconv"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -143,9 +142,6 @@ func blank(text []byte) bool {
 	return true
 }
 
-// yamlError is how yaml.v3 tells a line.
-var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
-
 // parse gives the document's tree, flattened and with the file's line numbers.
 func (l *loader) parse(file string, c chunk) (*yaml.Node, bool) {
 	dec := yaml.NewDecoder(bytes.NewReader(c.text))
@@ -170,14 +166,8 @@ func (l *loader) parse(file string, c chunk) (*yaml.Node, bool) {
 }
 
 func (l *loader) syntax(file string, c chunk, err error) {
-	line := 1
-	m := yamlError.FindStringSubmatch(err.Error())
-	if m != nil && m[1] != "" {
-		line, _ = strconv.Atoi(m[1])
-	}
-	msg := yamlError.ReplaceAllString(err.Error(), "")
-	last := 1 + bytes.Count(bytes.TrimRight(c.text, "\n"), []byte("\n"))
-	l.faults.Addf(file, c.before+min(max(line, 1), last), 0, "this is not YAML: %s", strings.ReplaceAll(msg, "\n", " "))
+	line, msg := diag.YAML(err, c.text)
+	l.faults.Addf(file, c.before+line, 0, "%s", msg)
 }
 
 // object decodes the object whose tree is root; raw is its text.

@@ -96,9 +96,9 @@ func TestLoadFaults(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"no YAML", "a: [b\n", []string{"t.yaml:1: this is not YAML"}},
-		{"no YAML in the second document", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\na: b: c\n", []string{"t.yaml:5: this is not YAML: mapping values are not allowed"}},
-		{"unknown anchor", "a: *b\n", []string{"t.yaml:1: this is not YAML: unknown anchor 'b' referenced"}},
+		{"no YAML", "a: [b\n", []string{"t.yaml:1: not valid YAML"}},
+		{"no YAML in the second document", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\na: b: c\n", []string{"t.yaml:5: not valid YAML: mapping values are not allowed"}},
+		{"unknown anchor", "a: *b\n", []string{"t.yaml:1: not valid YAML: unknown anchor 'b' referenced"}},
 		{"no mapping", "- a\n", []string{"t.yaml:1:1: a manifest is a mapping with apiVersion, kind and metadata; this is a list"}},
 		{"nothing said", "{}\n", []string{"the object has no apiVersion", "the object has no kind"}},
 		{"kind is no string", "apiVersion: v1\nkind: 3\n", []string{"t.yaml:2:1: kind must be a string"}},
