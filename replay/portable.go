@@ -36,6 +36,7 @@ type play struct {
 	recorder Recorder
 	queue    chan Item
 	stopped  <-chan struct{} // closed when nothing more may be sent
+	alarm    *alarm          // the pacer's
 }
 
 // Play implements Transport.
@@ -44,12 +45,17 @@ func (p *Portable) Play(ctx context.Context, start time.Time, plan Plan, recorde
 	if p.Until > 0 { // a closed loop: nothing waits
 		waiting = 0
 	}
-	run := &play{p, start, recorder, make(chan Item, waiting), ctx.Done()}
+	alarm, err := newAlarm(ctx)
+	if err != nil {
+		return err
+	}
+	defer alarm.close()
+	run := &play{p, start, recorder, make(chan Item, waiting), ctx.Done(), alarm}
 	var group sync.WaitGroup
 	for i := range p.Connections {
 		group.Go(func() { run.serve(ctx, i) })
 	}
-	err := run.pace(plan)
+	err = run.pace(plan)
 	close(run.queue)
 	group.Wait()
 	return err
@@ -57,20 +63,18 @@ func (p *Portable) Play(ctx context.Context, start time.Time, plan Plan, recorde
 
 // pace gives each item to the queue when it is due. It is the only sender.
 func (p *play) pace(plan Plan) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	p.waitUntil(0, timer)
+	p.waitUntil(0)
 	for item, err := range plan {
 		if err != nil {
 			return err
 		}
 		if item.Due == AsSoonAsPossible {
-			if !p.offer(item, timer) {
+			if !p.offer(item) {
 				return nil
 			}
 			continue
 		}
-		if !p.waitUntil(item.Due, timer) {
+		if !p.waitUntil(item.Due) {
 			p.unsent(item, Stopped)
 			continue
 		}
@@ -84,15 +88,8 @@ func (p *play) pace(plan Plan) error {
 }
 
 // waitUntil is false where the run is stopped before.
-func (p *play) waitUntil(due time.Duration, timer *time.Timer) bool {
-	if wait := due - time.Since(p.start); wait > 0 {
-		timer.Reset(wait)
-		select {
-		case <-timer.C:
-		case <-p.stopped:
-			return false
-		}
-	}
+func (p *play) waitUntil(due time.Duration) bool {
+	p.alarm.wait(due - p.now())
 	return !p.over()
 }
 
@@ -106,12 +103,13 @@ func (p *play) over() bool {
 }
 
 // offer waits until a connection takes the item of a closed loop; it is false when the loop is over.
-func (p *play) offer(item Item, timer *time.Timer) bool {
+func (p *play) offer(item Item) bool {
 	left := p.Until - p.now()
 	if left <= 0 || p.over() {
 		return false
 	}
-	timer.Reset(left)
+	timer := time.NewTimer(left)
+	defer timer.Stop()
 	select {
 	case p.queue <- item:
 		return true

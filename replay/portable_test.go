@@ -301,6 +301,27 @@ func TestStopGivesTheRestAsUnsent(t *testing.T) {
 	}
 }
 
+// A stop ends the wait for a request that is due much later.
+func TestStopEndsALongWait(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	var m memory
+	plan := func(yield func(Item, error) bool) {
+		if yield(Item{ID: "now", Request: get("/")}, nil) {
+			go stop()
+			yield(Item{ID: "later", Due: time.Hour, Request: get("/")}, nil)
+		}
+	}
+	p := &Portable{Address: server.Listener.Addr().String(), Connections: 1, Timeout: 20 * time.Second}
+	if err := p.Play(ctx, time.Now(), plan, &m); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.outcomes(); got["unsent stopped"] == 0 || len(m.rows) != 2 {
+		t.Errorf("outcomes %v", got)
+	}
+}
+
 func TestClosedLoop(t *testing.T) {
 	var most, now atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {

@@ -23,6 +23,7 @@ type runOptions struct {
 	out    string
 	faults []string
 	shadow string
+	keep   string
 	json   bool
 }
 
@@ -54,6 +55,8 @@ Faults make the embedded mesh misbehave, so that the verdicts can be seen to fai
 	c.Flags().StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/<scenario>-<UTC time>)")
 	c.Flags().StringArrayVar(&o.faults, "fault", nil, "make the embedded mesh misbehave; see above")
 	c.Flags().StringVar(&o.shadow, "shadow", "", "how the shadow behaves: "+strings.Join(mesh.ShadowModes, ", "))
+	c.Flags().StringVar(&o.keep, "keep", "never", "keep the mesh when the run is over: always (--keep alone), failed, never; the embedded mesh cannot be kept")
+	c.Flags().Lookup("keep").NoOptDefVal = "always"
 	jsonFlag(c, &o.json)
 	return c
 }
@@ -99,6 +102,9 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 func (o *runOptions) check() (mesh.Faults, error) {
 	if err := checkMesh(o.on); err != nil {
 		return mesh.Faults{}, err
+	}
+	if o.keep != "never" {
+		return mesh.Faults{}, fmt.Errorf("--keep=%s: the embedded mesh lives in this process and ends with it; umbra up keeps one standing", o.keep)
 	}
 	lists := o.faults
 	if o.shadow != "" {
