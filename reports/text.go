@@ -170,6 +170,9 @@ func (t *text) figures(f *summary.Figures) {
 }
 
 func (t *text) latencies(f *summary.Figures) {
+	if f.Response.N == 0 {
+		return
+	}
 	t.title("Latency, in milliseconds")
 	rows := [][]string{{"", "n", "p50", "p90", "p99", "p99.9", "max"}}
 	add := func(name string, l summary.Latency) {

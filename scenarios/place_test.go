@@ -58,24 +58,6 @@ func withX(n *yaml.Node) *yaml.Node {
 	return nil
 }
 
-func TestNearest(t *testing.T) {
-	tests := []struct{ name, word, want string }{
-		{"a letter too many", "weightt", "weight"},
-		{"two letters turned", "wieght", "weight"},
-		{"another case", "Weight", "weight"},
-		{"short", "fo", "for"},
-		{"far", "colour", ""},
-		{"nothing", "", ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := nearest(tt.word, []string{"weight", "path", "for"}); got != tt.want {
-				t.Errorf("nearest(%q) = %q, want %q", tt.word, got, tt.want)
-			}
-		})
-	}
-}
-
 func TestServes(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -204,6 +204,15 @@ func CheckTraffic(file string) (n int, err error) {
 	return n, nil
 }
 
+// CheckTraffic reads the scenario's capture, where it has one, to its end; see the function of the same name.
+func (s *Scenario) CheckTraffic() error {
+	if s.Capture == nil {
+		return nil
+	}
+	_, err := CheckTraffic(s.Capture.File)
+	return err
+}
+
 // isInput tells a fault of what people wrote from one of the machine.
 func isInput(err error) bool {
 	var faults diag.Faults

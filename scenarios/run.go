@@ -65,11 +65,6 @@ func (r *Run) Play(ctx context.Context) error {
 
 // begin writes what is known before anything runs, so that a run that is killed can be judged.
 func (r *Run) begin() error {
-	if c := r.Scenario.Capture; c != nil {
-		if _, err := CheckTraffic(c.File); err != nil {
-			return err
-		}
-	}
 	r.Record.Started = time.Now().UTC()
 	resolved, err := r.Scenario.Resolved(evidence.Manifests)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"umbra/internal/diag"
 )
 
 var (
@@ -54,7 +56,7 @@ func oneOf(words ...string) shape[string] {
 		if slices.Contains(words, s) {
 			return s, nil
 		}
-		if near := nearest(s, words); near != "" && len(words) > 1 {
+		if near := diag.Nearest(s, words); near != "" && len(words) > 1 {
 			return "", fmt.Errorf("%q; did you mean %q?", s, near)
 		}
 		return "", errors.New(strconv.Quote(s))

@@ -154,7 +154,7 @@ func unknownKey[T any](path, name string, fields []field[T]) string {
 	for i, f := range fields {
 		names[i] = f.name
 	}
-	if near := nearest(name, names); near != "" {
+	if near := diag.Nearest(name, names); near != "" {
 		return fmt.Sprintf("%s is not a known key; did you mean %q?", path, near)
 	}
 	return fmt.Sprintf("%s is not a known key; the keys here are %s", path, strings.Join(names, ", "))
@@ -312,35 +312,4 @@ func with(schema map[string]any, pairs ...any) map[string]any {
 		out[pairs[i].(string)] = pairs[i+1]
 	}
 	return out
-}
-
-// nearest is the one of names that name may be a slip of: at most two edits and less than half its length away.
-func nearest(name string, names []string) string {
-	best, at := "", min(3, (len(name)+1)/2+1)
-	for _, n := range names {
-		if d := edits(strings.ToLower(name), strings.ToLower(n)); d < at {
-			best, at = n, d
-		}
-	}
-	return best
-}
-
-// edits is the Levenshtein distance of a and b in bytes (Wagner and Fischer, J. ACM 21, 1974).
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"umbra/internal/diag"
 )
 
 // A template is text with {{ … }} in it. Inside stand a quoted text, which stands for itself, or a function:
@@ -259,7 +261,7 @@ func (c *compiler) call(offset int, words []word) {
 }
 
 func unknownFunction(name string) string {
-	if near := nearest(name, functions); near != "" {
+	if near := diag.Nearest(name, functions); near != "" {
 		return fmt.Sprintf("there is no function %q; did you mean %q?", name, near)
 	}
 	return fmt.Sprintf("there is no function %q; the functions are %s", name, strings.Join(functions, ", "))

@@ -25,7 +25,7 @@ func checkCommand() *cobra.Command {
 		Short: "Validate a scenario and its manifests; every fault at once",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := scenarios.Load(args[0])
+			s, err := load(args[0])
 			if asJSON {
 				return checkJSON(c, s, err)
 			}

@@ -61,15 +61,17 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// await FILE: waits, within a bound, until the file is there and not empty.
+// await FILE BYTES: waits, within a bound, until the file has that many bytes.
 func await(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
 	deadline := time.Now().Add(time.Minute)
 	for {
-		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() >= size {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("%s did not appear", args[0])
+			ts.Fatalf("%s did not grow to %d bytes", args[0], size)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

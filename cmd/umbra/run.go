@@ -78,7 +78,7 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	s, err := scenarios.Load(file)
+	s, err := load(file)
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,15 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 		status = exitInterrupted
 	}
 	return exit(status)
+}
+
+// load reads a scenario and all that it names, so that a run that begins can end.
+func load(file string) (*scenarios.Scenario, error) {
+	s, err := scenarios.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.CheckTraffic()
 }
 
 func (o *runOptions) check() (mesh.Faults, error) {

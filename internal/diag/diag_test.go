@@ -23,3 +23,21 @@ func TestFaults(t *testing.T) {
 		t.Error("no faults are an error")
 	}
 }
+
+func TestNearest(t *testing.T) {
+	tests := []struct{ name, word, want string }{
+		{"a letter too many", "weightt", "weight"},
+		{"two letters turned", "wieght", "weight"},
+		{"another case", "Weight", "weight"},
+		{"short", "fo", "for"},
+		{"far", "colour", ""},
+		{"nothing", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Nearest(tt.word, []string{"weight", "path", "for"}); got != tt.want {
+				t.Errorf("Nearest(%q) = %q, want %q", tt.word, got, tt.want)
+			}
+		})
+	}
+}

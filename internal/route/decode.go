@@ -78,48 +78,12 @@ func jsonNames(md protoreflect.MessageDescriptor) []string {
 func (d *decoder) unknown(key *yaml.Node, of string, known []string) {
 	slices.Sort(known)
 	hint := "it has " + strings.Join(known, ", ")
-	if near := nearest(key.Value, known); near != "" {
+	if near := diag.Nearest(key.Value, known); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) == 0 {
 		hint = "it takes no fields"
 	}
 	d.fault(key, "unknown field %q of %s; %s", key.Value, of, hint)
-}
-
-// nearest gives the name that one most likely meant, or nothing.
-func nearest(key string, names []string) string {
-	fold := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
-	best, least := "", 3
-	for _, name := range names {
-		if dist := editDistance(fold(key), fold(name), least); dist < least && dist < len(name) {
-			best, least = name, dist
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's distance, or bound where the lengths alone are that far apart.
-func editDistance(a, b string, bound int) int {
-	if max(len(a), len(b))-min(len(a), len(b)) >= bound {
-		return bound
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // field decodes a field's value.
