@@ -149,9 +149,9 @@ func (p *play) serve(ctx context.Context, n int) {
 		if r.Outcome == "" {
 			p.exchange(w, &item, &r)
 		}
+		free = r.End // what comes until the next request is sent is the client's own doing
 		p.recorder.Record(&r)
 		w = keep(w)
-		free = p.now()
 	}
 	if w != nil {
 		w.Close()

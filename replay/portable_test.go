@@ -301,6 +301,30 @@ func TestStopGivesTheRestAsUnsent(t *testing.T) {
 	}
 }
 
+// slow is a Recorder that holds up its caller, as a slow disk does.
+type slow struct{ memory }
+
+func (s *slow) Record(r *traffic.Result) {
+	s.memory.Record(r)
+	<-time.After(20 * time.Millisecond)
+}
+
+// What the client's own bookkeeping takes is lag of the generator, not a wait for the server.
+func TestTheClientsOwnStallsAreLag(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	var s slow
+	p := &Portable{Address: server.Listener.Addr().String(), Connections: 1, Timeout: 20 * time.Second}
+	if err := p.Play(t.Context(), time.Now(), every(3, time.Microsecond, same(get("/"))), &s); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range s.rows {
+		if i > 0 && r.Lag() < 19*time.Millisecond {
+			t.Errorf("request %d waited for the recorder, and its lag is %v", i, r.Lag())
+		}
+	}
+}
+
 // A stop ends the wait for a request that is due much later.
 func TestStopEndsALongWait(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

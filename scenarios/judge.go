@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"umbra/internal/evidence"
@@ -21,7 +23,6 @@ import (
 type Judgement struct {
 	Scenario *Scenario // nil where the run had none (umbra replay)
 	Record   evidence.Record
-	Before   mesh.State // as the gateway was configured
 	Start    time.Time
 	Figures  summary.Figures
 	Verdicts []verdict.Verdict // none without a scenario
@@ -68,7 +69,7 @@ func (f *folder) read() error {
 		return err
 	}
 	scenario := filepath.Join(f.dir, evidence.Scenario)
-	if _, err := os.Stat(scenario); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(scenario); errors.Is(err, fs.ErrNotExist) && record.Mesh == evidence.NoMesh {
 		return nil
 	}
 	s, err := LoadResolved(scenario)
@@ -144,11 +145,28 @@ func each[T any](rows iter.Seq2[T, error], do func(*T) error) error {
 
 func (f *folder) receipts(name string) error {
 	return f.open(name, func(file *os.File) error {
-		return each(traffic.ReadReceipts(file), func(r *traffic.Receipt) error {
+		outside := 0
+		err := each(traffic.ReadReceipts(file), func(r *traffic.Receipt) error {
 			f.recon.AddReceipt(r)
+			if !f.during(r.Arrived) {
+				outside++
+			}
 			return nil
 		})
+		if outside > 0 {
+			f.lacks("%s has %d receipts that are not of the time of this run: are they another run's?", name, outside)
+		}
+		return err
 	})
+}
+
+// skew is how far a replica's clock may be from the client's.
+const skew = time.Minute
+
+// during tells whether an instant may lie within the run.
+func (f *folder) during(t time.Time) bool {
+	record := &f.out.Record
+	return !t.Before(record.Started.Add(-skew)) && (record.Ended.IsZero() || !t.After(record.Ended.Add(skew)))
 }
 
 // state reads what the mesh said of itself before and after.
@@ -162,10 +180,39 @@ func (f *folder) state() error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	f.out.Before = before
 	f.facts.Routes = routeFacts(f.out.Scenario.Table, &before)
-	f.facts.Pods, f.facts.Before, f.facts.After = before.Endpoints, before.Counters, after.Counters
+	f.facts.Pods, f.facts.Before, f.facts.After = endpoints(&before, &after), before.Counters, after.Counters
+	if len(before.Routes) == 0 || len(f.facts.Pods) == 0 {
+		f.lacks("%s names no routes or no endpoints", evidence.Before)
+	}
+	for _, pod := range pods(f.facts.Pods) {
+		if f.out.Record.Finished && !slices.Contains(f.out.Record.Collected, pod) {
+			f.lacks("no receipts were collected from pod %s", pod)
+		}
+	}
 	return nil
+}
+
+// endpoints are those of before and of after: pods may have come during the run.
+func endpoints(before, after *mesh.State) map[string][]string {
+	out := map[string][]string{}
+	for _, state := range []*mesh.State{before, after} {
+		for cluster, pods := range state.Endpoints {
+			out[cluster] = append(out[cluster], pods...)
+		}
+	}
+	for cluster, pods := range out {
+		slices.Sort(pods)
+		out[cluster] = slices.Compact(pods)
+	}
+	return out
+}
+
+// pods are all of the clusters' pods, each once.
+func pods(endpoints map[string][]string) []string {
+	all := slices.Concat(slices.Collect(maps.Values(endpoints))...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // routeFacts joins what the manifests say of each route with what the gateway was given.

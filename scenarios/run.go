@@ -287,6 +287,7 @@ func (r *Run) receipts(ctx context.Context, running Running) error {
 		if err := to.copy(stream); err != nil {
 			return fmt.Errorf("receipts of pod %s: %w", pod, err)
 		}
+		r.Record.Collected = append(r.Record.Collected, pod)
 		return nil
 	})
 	return errors.Join(err, primary.close(), shadow.close())

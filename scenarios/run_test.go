@@ -117,7 +117,7 @@ func stream(t *testing.T, version string) io.Reader {
 	t.Helper()
 	var b bytes.Buffer
 	w := traffic.NewReceiptWriter(&b)
-	if err := errors.Join(w.Write(&traffic.Receipt{ID: version, Version: version, Arrived: time.Unix(0, 1)}), w.Close()); err != nil {
+	if err := errors.Join(w.Write(&traffic.Receipt{ID: version, Version: version, Arrived: time.Now()}), w.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return &b

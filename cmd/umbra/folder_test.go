@@ -46,7 +46,7 @@ checks: {fraction: {within: 1}, objectives: [{quantile: 50, under: 50ms}]}
 	for name := range before.Counters {
 		after.Counters[name] = uint64(n)
 	}
-	record := evidence.Record{Mesh: "embedded", Planned: n, Started: start, Ended: start, Finished: true, Drained: true}
+	record := evidence.Record{Mesh: "embedded", Planned: n, Started: start, Ended: start, Finished: true, Drained: true, Collected: []string{"app-v1-0", "app-v2-0"}}
 	var results, primary, shadow bytes.Buffer
 	rw, pw, sw := traffic.NewResultWriter(&results, start), traffic.NewReceiptWriter(&primary), traffic.NewReceiptWriter(&shadow)
 	var errs []error
@@ -99,9 +99,58 @@ func TestExitStatusOfALateClient(t *testing.T) {
 	}
 }
 
+// spoiled judges a made folder after a change that takes its PASS away.
+func spoiled(t *testing.T, change func(dir string) error) string {
+	t.Helper()
+	dir := madeFolder(t, 1000, 0, -1)
+	if err := change(dir); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), []string{"verify", dir}, &out, &errs); status == exitPassed {
+		t.Errorf("passed:\n%s", out.String())
+	}
+	return strings.Join(strings.Fields(out.String()+errs.String()), " ") // without the line breaks
+}
+
+func rewrite(dir string, change func(*evidence.Record)) error {
+	r, err := evidence.ReadRecord(dir)
+	change(&r)
+	return errors.Join(err, r.Write(dir))
+}
+
+// What another run, a lost replica or a part of the rows would hide takes the PASS away, and is named.
+func TestDoubtsNeverPass(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(dir string) error
+		want   string
+	}{
+		"another run's receipts": {func(dir string) error {
+			return rewrite(dir, func(r *evidence.Record) { r.Started = r.Started.Add(time.Hour); r.Ended = r.Started })
+		}, "another run's"},
+		"a replica's stream is lost": {func(dir string) error {
+			return rewrite(dir, func(r *evidence.Record) { r.Collected = r.Collected[:1] })
+		}, "no receipts were collected from pod app-v2-0"},
+		"rows are lost": {func(dir string) error { return rewrite(dir, func(r *evidence.Record) { r.Planned++ }) }, "1000 rows of 1001 planned"},
+		"interrupted":   {func(dir string) error { return rewrite(dir, func(r *evidence.Record) { r.Interrupted = true }) }, "PARTIAL"},
+		"no state":      {func(dir string) error { return evidence.WriteJSON(dir, evidence.Before, mesh.State{}) }, "names no routes"},
+		"joined streams": {func(dir string) error {
+			path := filepath.Join(dir, evidence.ShadowReceipts)
+			data, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path, append(data, data...), 0o644))
+		}, "bytes behind the end"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := spoiled(t, c.change); !strings.Contains(got, c.want) {
+				t.Errorf("%q is not in:\n%s", c.want, got)
+			}
+		})
+	}
+}
+
 // Evidence that is missing or cut takes the PASS away.
 func TestMissingEvidenceNeverPasses(t *testing.T) {
-	for _, name := range []string{evidence.Results, evidence.PrimaryReceipts, evidence.ShadowReceipts, evidence.Before, evidence.After} {
+	for _, name := range []string{evidence.Scenario, evidence.Manifests, evidence.Run, evidence.Results, evidence.PrimaryReceipts, evidence.ShadowReceipts, evidence.Before, evidence.After} {
 		for how, spoil := range map[string]func(path string) error{
 			"removed": os.Remove,
 			"cut": func(path string) error {
@@ -113,14 +162,7 @@ func TestMissingEvidenceNeverPasses(t *testing.T) {
 			},
 		} {
 			t.Run(name+" "+how, func(t *testing.T) {
-				dir := madeFolder(t, 1000, 0, -1)
-				if err := spoil(filepath.Join(dir, name)); err != nil {
-					t.Fatal(err)
-				}
-				var out bytes.Buffer
-				if status := run(t.Context(), []string{"verify", dir}, &out, io.Discard); status == exitPassed {
-					t.Errorf("passed:\n%s", out.String())
-				}
+				spoiled(t, func(dir string) error { return spoil(filepath.Join(dir, name)) })
 			})
 		}
 	}

@@ -272,7 +272,7 @@ func (o *replayOptions) play(ctx context.Context, plan replay.Plan, target *url.
 	defer log.Close()
 	watch := newProgress(stderr, log, span)
 	defer watch.Close()
-	rec := record("none", transport.Name())
+	rec := record(evidence.NoMesh, transport.Name())
 	start := time.Now().Add(200 * time.Millisecond)
 	rec.Started = start.UTC()
 	if err := rec.Write(dir); err != nil {

@@ -25,6 +25,9 @@ const (
 	HDR             = "hdr" // the folder of the .hlog and .hgrm files
 )
 
+// NoMesh is Record.Mesh of a run without one.
+const NoMesh = "none"
+
 // Record is run.json: what a run says of itself beside its evidence.
 type Record struct {
 	Version     string         `json:"umbra_version"`
@@ -37,6 +40,7 @@ type Record struct {
 	Warnings    []string       `json:"warnings,omitempty"`     // of the manifests
 	NotModelled []string       `json:"not_modelled,omitempty"` // what the manifests ask for and this mesh does not do
 	Planned     int            `json:"planned"`                // requests that the plan had; results.arrows has a row for each
+	Collected   []string       `json:"collected,omitempty"`    // pods whose receipts were fetched
 	Started     time.Time      `json:"started"`
 	Ended       time.Time      `json:"ended"`
 	Finished    bool           `json:"finished"` // false while it runs, and for ever where it was killed

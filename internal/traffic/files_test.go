@@ -105,6 +105,18 @@ func TestResultsOfAKilledWriter(t *testing.T) {
 	}
 }
 
+// Rows behind the end of a stream would be passed over: that must not look like a whole file.
+func TestResultsOfJoinedFiles(t *testing.T) {
+	one := writeResults(t, sampleResults(5), time.Unix(1, 0))
+	_, rows, err := ReadResults(bytes.NewReader(append(bytes.Clone(one), one...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := collect(rows); len(got) != 5 || err == nil || errors.Is(err, ErrTruncated) {
+		t.Errorf("%d rows and error %v, want 5 and one that is not of a cut file", len(got), err)
+	}
+}
+
 func TestResultsFlushReachesTheFile(t *testing.T) {
 	var b bytes.Buffer
 	w := NewResultWriter(&b, time.Unix(1, 0))

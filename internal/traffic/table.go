@@ -182,7 +182,7 @@ func openTable[T any](r io.Reader, columns []column[T]) (arrow.Metadata, iter.Se
 				return
 			}
 		}
-		if err := tableEnd(reader.Err(), tail.tail); err != nil {
+		if err := tableEnd(reader.Err(), tail); err != nil {
 			var zero T
 			yield(zero, err)
 		}
@@ -203,13 +203,17 @@ func yieldRows[T any](batch arrow.RecordBatch, columns []column[T], places []int
 	return true
 }
 
-// tableEnd tells a stream that ended from one that was cut.
-func tableEnd(err error, tail []byte) error {
+// tableEnd tells a stream that ended from one that was cut, and from one that has something behind its end: a second
+// stream, whose rows nobody would see.
+func tableEnd(err error, tail *tailReader) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w (%w)", ErrTruncated, err)
-	case !bytes.Equal(tail, endOfStream):
+	case !bytes.Equal(tail.tail, endOfStream):
 		return ErrTruncated
+	}
+	if n, _ := io.ReadFull(tail.r, make([]byte, 1)); n > 0 {
+		return errors.New("there are bytes behind the end of the Arrow stream: files cannot be joined by appending one to another")
 	}
 	return nil
 }
