@@ -233,6 +233,9 @@ func (p *play) exchange(w *wire, item *Item, r *traffic.Result) {
 		return
 	}
 	r.Sent = p.now()
+	if item.Due == AsSoonAsPossible { // a closed loop's request is due when it is sent
+		r.Due = r.Sent
+	}
 	sendErr := w.send(item.ID, &item.Request)
 	if sendErr != nil && isTimeout(sendErr) {
 		p.fail(w, r, sendErr, TimeoutSend)
