@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,11 +90,7 @@ func (p *progress) show() {
 	p.line.Store(&state)
 	if p.bar == nil {
 		p.bars = mpb.New(mpb.WithOutput(p.out), mpb.WithWidth(60))
-		style := mpb.BarStyle()
-		if os.Getenv("NO_COLOR") != "" {
-			style = style.Lbound("[").Rbound("]")
-		}
-		p.bar = p.bars.New(int64(p.span), style, mpb.BarRemoveOnComplete(),
+		p.bar = p.bars.New(int64(p.span), mpb.BarStyle(), mpb.BarRemoveOnComplete(),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + *p.line.Load() })))
 	}
 	p.bar.SetCurrent(int64(p.due))
