@@ -27,7 +27,7 @@ type Config struct {
 	Seed        uint64                           // of latencies and errors
 	Mode        string                           // a Mode; empty: healthy
 	SlowBy      time.Duration                    // what ModeSlow adds; 0: 1 s
-	SpillDir    string                           // where the directory for spilled receipts is made; empty: os.TempDir
+	SpillDir    string                           // where receipts spill to a file, which is removed while it is open where the system can; empty: os.TempDir
 	MaxReceipts int                              // finished receipts in memory, 2 at least; 0: 8192
 	Log         func(format string, args ...any) // the servers' own errors; nil drops them
 }
@@ -43,7 +43,8 @@ const (
 // VersionHeader is the response header that names the version that answered. Bodies do not name it.
 const VersionHeader = "X-App-Version"
 
-func (c Config) check() error {
+// Check tells everything that is wrong with a Config.
+func (c Config) Check() error {
 	faults := []error{c.Behaviour.Check()}
 	switch c.Mode {
 	case "", ModeSlow, ModeHung, ModeErrors, ModeDead:
@@ -99,7 +100,7 @@ type App struct {
 
 // Start listens and serves until Close. The context bounds the start only.
 func Start(ctx context.Context, config Config) (*App, error) {
-	if err := config.check(); err != nil {
+	if err := config.Check(); err != nil {
 		return nil, err
 	}
 	a := &App{config: config.withDefaults()}
@@ -141,7 +142,7 @@ func listen(ctx context.Context, addresses ...string) (all []net.Listener, err e
 }
 
 func (a *App) server(h http.Handler) *http.Server {
-	s := &http.Server{
+	s := &http.Server{ // without time-outs: a client ends its idle connections, so that none is cut as it is used again
 		Handler:     h,
 		Protocols:   new(http.Protocols),
 		BaseContext: func(net.Listener) context.Context { return a.ctx },

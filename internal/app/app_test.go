@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -301,6 +303,42 @@ func checkFetch(t *testing.T, l *ledger, rows int) {
 	}
 	if n != rows+1 {
 		t.Errorf("%d rows, not %d", n, rows+1)
+	}
+}
+
+// TestSpillHasNoName: whatever ends the process, no file stays.
+func TestSpillHasNoName(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("an open file keeps its name")
+	}
+	a := start(t, Config{MaxReceipts: 2})
+	c := client(t, false)
+	for i := range 5 {
+		if _, _, err := send(c, a, "GET", "/", fmt.Sprint(i), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(a.config.SpillDir); err != nil || len(left) != 0 {
+		t.Errorf("a running app has %v, %v", left, err)
+	}
+	awaitReceipts(t, a, "all are there", func(all []traffic.Receipt) bool { return len(all) == 5 })
+}
+
+// A file that cannot be removed while it is open is removed by close.
+func TestSpillWithAName(t *testing.T) {
+	l, err := newLedger(t.TempDir(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.name = filepath.Join(t.TempDir(), "spill")
+	if err := os.WriteFile(l.name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(l.name); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"umbra/internal/traffic"
@@ -16,7 +15,7 @@ import (
 // half, and then go to a file as a batch of an Arrow stream, in a goroutine of their own while the other half fills.
 // Where the file is slower than the requests, they wait for it: memory is bounded, and nothing is lost.
 type ledger struct {
-	dir  string // owned; removed by close
+	name string // of the file, where it could not be removed yet; close does
 	half int
 
 	mu     sync.Mutex
@@ -38,18 +37,17 @@ type entry struct {
 	receipt traffic.Receipt // guarded by ledger.mu
 }
 
-// newLedger keeps at most memory finished receipts (2 at least) in memory and spills to a directory of its own under
-// dir.
+// newLedger keeps at most memory finished receipts (2 at least) in memory and spills to a file in dir. The file is
+// removed while it is open, so that nothing stays however the process ends; not every system can.
 func newLedger(dir string, memory int) (*ledger, error) {
-	own, err := os.MkdirTemp(dir, "umbra-receipts-")
+	file, err := os.CreateTemp(dir, "umbra-receipts-")
 	if err != nil {
 		return nil, fmt.Errorf("no place for receipts: %w", err)
 	}
-	file, err := os.Create(filepath.Join(own, "receipts.arrows"))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("no place for receipts: %w", err), os.RemoveAll(own))
+	l := &ledger{half: max(1, memory/2), open: map[*entry]struct{}{}, file: file, out: bufio.NewWriter(file)}
+	if os.Remove(file.Name()) != nil {
+		l.name = file.Name()
 	}
-	l := &ledger{dir: own, half: max(1, memory/2), open: map[*entry]struct{}{}, file: file, out: bufio.NewWriter(file)}
 	l.stream = traffic.NewReceiptWriter(l.out)
 	l.rows = make([]traffic.Receipt, 0, l.half)
 	l.spare = make(chan []traffic.Receipt, 1)
@@ -183,7 +181,7 @@ func (l *ledger) copySpilled(out *traffic.ReceiptWriter, rows int, size int64) e
 	return nil
 }
 
-// close ends a spill under way and removes the file. Requests that finish later leave no receipt.
+// close ends a spill under way and the file with it. Requests that finish later leave no receipt.
 func (l *ledger) close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -199,5 +197,9 @@ func (l *ledger) close() error {
 	}
 	// The stream's own end goes to memory that nobody reads.
 	l.out.Reset(io.Discard)
-	return errors.Join(err, l.stream.Close(), l.file.Close(), os.RemoveAll(l.dir))
+	err = errors.Join(err, l.stream.Close(), l.file.Close())
+	if l.name != "" {
+		err = errors.Join(err, os.Remove(l.name))
+	}
+	return err
 }

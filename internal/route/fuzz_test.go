@@ -139,7 +139,7 @@ func FuzzNormalizePath(f *testing.F) {
 
 // mustNormalize goes the slow way.
 func mustNormalize(path string) string {
-	n := normalizer{in: path, invalid: -1}
+	n := normalizer{in: path}
 	for n.i < len(n.in) {
 		n.step()
 	}

@@ -3,6 +3,7 @@ package route
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,6 +15,7 @@ type Decision struct {
 	// Path and Authority are what the upstream and every mirror are asked for: the path normalised, and both after
 	// the route's rewrites. A destination may rewrite the authority where the route does not: Destination.Authority.
 	Path, Authority string
+	Original        string // the path before the rewrites, normalised
 
 	Status   int    // of an answer that the gateway gives itself, else 0
 	Location string // of a redirect
@@ -41,13 +43,20 @@ type entry struct {
 
 // Match gives the gateway's decision on r. It may be called concurrently.
 func (t *Table) Match(r *Request) Decision {
-	d := Decision{Path: r.Path, Authority: r.Authority}
+	d := Decision{Path: r.Path, Authority: r.Authority, Original: r.Path}
 	path, ok := normalizePath(r.Path)
-	if !ok {
+	switch {
+	case !TakesMethod(r.Method):
+		d.Status = http.StatusBadRequest
+		return d
+	case r.Method == http.MethodConnect, r.Method == http.MethodOptions && r.Path == "*": // no path, so no route of Istio's
+		d.Status = http.StatusNotFound
+		return d
+	case !ok:
 		d.Status = http.StatusBadRequest
 		return d
 	}
-	d.Path = path
+	d.Path, d.Original = path, path
 	vh := t.virtualHost(r)
 	switch {
 	case vh == nil:
@@ -80,11 +89,19 @@ func (t *Table) virtualHost(r *Request) *virtualHost {
 	return vh
 }
 
-// find gives the first entry that matches. CONNECT has no path, so that no route of Istio's matches it.
+// methods are those that Envoy's HTTP/1 codec takes (source/common/http/http1/balsa_parser.cc); it answers 400 to
+// others. Its HTTP/2 codec takes any.
+var methods = strings.Fields("ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY " +
+	"OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK UNSUBSCRIBE")
+
+// TakesMethod tells whether a gateway takes HTTP/1 requests of the method.
+func TakesMethod(method string) bool {
+	_, found := slices.BinarySearch(methods, method)
+	return found
+}
+
+// find gives the first entry that matches.
 func (vh *virtualHost) find(r *Request, path string) *entry {
-	if r.Method == http.MethodConnect {
-		return nil
-	}
 	bare, query := cutQuery(path)
 	for i := range vh.entries {
 		if e := &vh.entries[i]; e.match.match(r, bare, query) {

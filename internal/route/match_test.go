@@ -18,7 +18,7 @@ func TestMatch(t *testing.T) {
 		{"exact path, longer", `{uri: {exact: /a}}`, request("/a/"), false},
 		{"exact path in another case", `{uri: {exact: /a}}`, request("/A"), false},
 		{"exact path, case ignored", `{uri: {exact: /a}, ignoreUriCase: true}`, request("/A"), true},
-		{"case ignored for ASCII only", `{uri: {prefix: "/k"}, ignoreUriCase: true}`, request("/\u212a"), false},
+		{"case ignored for ASCII only", `{uri: {prefix: "/\u212a"}, ignoreUriCase: true}`, request("/k"), false},
 		{"prefix", `{uri: {prefix: /api}}`, request("/api/items"), true},
 		{"a prefix is no path segment", `{uri: {prefix: /api}}`, request("/apis"), true},
 		{"prefix with its slash", `{uri: {prefix: /api/}}`, request("/api"), false},
@@ -56,13 +56,31 @@ func TestMatch(t *testing.T) {
 		{"header presence", `{headers: {x-user: {}}}`, request("/", "X-User", ""), true},
 		{"header presence, missing", `{headers: {x-user: {}}}`, request("/"), false},
 		{"missing header is not empty", `{headers: {x-user: {regex: ".*"}}}`, request("/"), false},
-		{"repeated header joined", `{headers: {x: {exact: "a,b"}}}`, request("/", "X", "a", "X", "b"), true},
-		{"repeated header, first alone", `{headers: {x: {exact: a}}}`, request("/", "X", "a", "X", "b"), false},
+		{"repeated header is not joined", `{headers: {x: {exact: "a,b"}}}`, request("/", "X", "a", "X", "b"), false},
+		{"repeated header, first", `{headers: {x: {exact: a}}}`, request("/", "X", "a", "X", "b"), true},
+		{"repeated header, second", `{headers: {x: {prefix: b}}}`, request("/", "X", "a", "X", "b"), true},
+		{"repeated header, by a regex", `{headers: {x: {regex: "b*"}}}`, request("/", "X", "a", "X", "bb"), true},
+		{"repeated header, none", `{headers: {x: {exact: c}}}`, request("/", "X", "a", "X", "b"), false},
+		{"repeated header, one empty", `{headers: {x: {exact: ""}}}`, request("/", "X", "a", "X", ""), true},
+		{"repeated cookie is not joined", `{headers: {cookie: {exact: b=2}}}`, request("/", "Cookie", "a=1", "Cookie", "b=2"), true},
+		{"repeated header that Envoy joins", `{headers: {accept: {exact: "a,b"}}}`, request("/", "Accept", "a", "Accept", "b"), true},
+		{"repeated header that Envoy joins, first", `{headers: {Accept: {exact: a}}}`, request("/", "Accept", "a", "Accept", "b"), false},
+		{"repeated header that Envoy joins, without the empty", `{headers: {accept: {exact: "a,b"}}}`, request("/", "Accept", "", "Accept", "a", "Accept", "", "Accept", "b"), true},
+		{"empty header", `{headers: {x: {exact: ""}}}`, request("/", "X", ""), true},
+		{"empty header, any value", `{headers: {x: {regex: ".*"}}}`, request("/", "X", ""), true},
+		{"missing header is not empty by exact", `{headers: {x: {exact: ""}}}`, request("/"), false},
 		{"host is the authority", `{headers: {Host: {exact: my-app.example.com}}}`, request("/"), true},
 		{"pseudo-header of the path", `{headers: {":path": {exact: "/a?b"}}}`, request("/a?b"), true},
 
 		{"without header", `{withoutHeaders: {x: {exact: a}}}`, request("/", "X", "b"), true},
 		{"without header, there", `{withoutHeaders: {x: {exact: a}}}`, request("/", "X", "a"), false},
+		{"without header, first of two", `{withoutHeaders: {x: {exact: a}}}`, request("/", "X", "a", "X", "b"), false},
+		{"without header, second of two", `{withoutHeaders: {x: {exact: a}}}`, request("/", "X", "b", "X", "a"), false},
+		{"without header, none of two", `{withoutHeaders: {x: {prefix: a}}}`, request("/", "X", "b", "X", ""), true},
+		{"without empty header", `{withoutHeaders: {x: {exact: ""}}}`, request("/", "X", "a"), true},
+		{"without empty header, missing", `{withoutHeaders: {x: {exact: ""}}}`, request("/"), false},
+		{"without empty header, one of two", `{withoutHeaders: {x: {exact: ""}}}`, request("/", "X", "a", "X", ""), false},
+		{"without header that Envoy joins", `{withoutHeaders: {accept: {exact: a}}}`, request("/", "Accept", "a", "Accept", "b"), true},
 		{"without header, missing", `{withoutHeaders: {x: {exact: a}}}`, request("/"), true},
 		{"without header, missing counts as empty", `{withoutHeaders: {x: {regex: ".*"}}}`, request("/"), false},
 		{"without header at all", `{withoutHeaders: {x: {}}}`, request("/"), true},
@@ -105,6 +123,12 @@ func TestMatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+func by(method, path string) *Request {
+	r := request(path)
+	r.Method = method
+	return r
 }
 
 func with(r *Request, authority string) *Request {
@@ -169,6 +193,19 @@ func TestNoRoute(t *testing.T) {
 		{"no server", &Request{Port: 8080, Scheme: "http", Method: "GET", Authority: "my-app.example.com", Path: "/a"}, 404},
 		{"fragment", request("/a#b"), 400},
 		{"NUL", request("/a%00"), 400},
+		{"blank", request("/a b"), 400},
+		{"blank in the query", request("/a?b c"), 400},
+		{"control character", request("/a?b\x1f"), 400},
+		{"DEL", request("/a\x7f"), 400},
+		{"UTF-8", request("/\u00e4"), 400},
+		{"UTF-8 in the query", request("/a?\u00e4"), 400},
+		{"no %-sequence", request("/a%zz"), 400},
+		{"asterisk", request("*"), 400},
+		{"no slash", request("a"), 400},
+		{"unknown method", by("QUERY", "/a"), 400},
+		{"method in small letters", by("get", "/a"), 400},
+		{"no method", by("", "/a"), 400},
+		{"OPTIONS of the server", by("OPTIONS", "*"), 404},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d := tab.Match(row.req)
@@ -176,5 +213,37 @@ func TestNoRoute(t *testing.T) {
 				t.Errorf("route %v, status %d instead of %d", d.Route, d.Status, row.status)
 			}
 		})
+	}
+}
+
+// TestAnswersBeforeRouting: what Envoy answers 400 or 404 to by itself passes no route, not even one for everything.
+func TestAnswersBeforeRouting(t *testing.T) {
+	tab := shop(t, `{`+toV("v1")+`}`)
+	for _, row := range []struct {
+		req    *Request
+		status int // 0: routed
+	}{
+		{by("PROPFIND", "/"), 0},
+		{by("MSEARCH", "/"), 0},
+		{request("/x?a=%zz"), 0},
+		{by("M-SEARCH", "/"), 400},
+		{by("PATCHX", "/"), 400},
+		{request("*"), 400},
+		{by("OPTIONS", "*"), 404},
+		{request("/\xff"), 400},
+		{request("/?\xff"), 400},
+		{request("/%"), 400},
+	} {
+		if d := tab.Match(row.req); d.Status != row.status || (d.Route == nil) != (row.status != 0) {
+			t.Errorf("%s %q: status %d instead of %d, route %v", row.req.Method, row.req.Path, d.Status, row.status, d.Route)
+		}
+	}
+}
+
+// TestOriginalPath: the path before a rewrite is the normalised one.
+func TestOriginalPath(t *testing.T) {
+	tab := shop(t, `{match: [{uri: {prefix: /a/}}], rewrite: {uri: /b/}, `+toV("v1")+`}`)
+	if d := tab.Match(request("/x/../%61/c?d=%61")); d.Original != "/a/c?d=%61" || d.Path != "/b/c?d=%61" {
+		t.Errorf("original %q, path %q", d.Original, d.Path)
 	}
 }

@@ -3,6 +3,7 @@ package route
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -71,6 +72,7 @@ type headerMatcher struct {
 	name   string // canonical, or a pseudo-header
 	value  text
 	invert bool
+	joined bool // of several values
 }
 
 type queryMatcher struct {
@@ -84,14 +86,14 @@ func newMatcher(in *networking.HTTPMatchRequest) *matcher {
 		m.path = newText(in.GetUri())
 	}
 	for name, value := range in.GetHeaders() {
-		m.headers = append(m.headers, headerMatcher{name: headerKey(name), value: newText(value)})
+		m.headers = append(m.headers, newHeaderMatcher(name, value, false))
 	}
 	for name, value := range in.GetWithoutHeaders() {
-		m.headers = append(m.headers, headerMatcher{name: headerKey(name), value: newText(value), invert: true})
+		m.headers = append(m.headers, newHeaderMatcher(name, value, true))
 	}
 	for name, value := range map[string]*networking.StringMatch{":method": in.GetMethod(), ":authority": in.GetAuthority(), ":scheme": in.GetScheme()} {
 		if value != nil {
-			m.headers = append(m.headers, headerMatcher{name: name, value: newText(value)})
+			m.headers = append(m.headers, newHeaderMatcher(name, value, false))
 		}
 	}
 	for name, value := range in.GetQueryParams() {
@@ -101,6 +103,18 @@ func newMatcher(in *networking.HTTPMatchRequest) *matcher {
 	sort.Slice(m.query, func(i, j int) bool { return m.query[i].name < m.query[j].name })
 	return m
 }
+
+func newHeaderMatcher(name string, value *networking.StringMatch, invert bool) headerMatcher {
+	return headerMatcher{headerKey(name), newText(value), invert, slices.Contains(joinedHeaders, strings.ToLower(name))}
+}
+
+// joinedHeaders are those whose values Envoy 1.39 joins by a comma, without the empty ones, as soon as it reads them
+// (its inline headers: INLINE_REQ_HEADERS in envoy/http/header_map.h, and what its extensions register); all others
+// it keeps apart. Found by asking it.
+var joinedHeaders = strings.Fields("accept accept-encoding access-control-request-headers access-control-request-method " +
+	"access-control-request-private-network authorization cache-control cdn-loop content-encoding content-type expect grpc-accept-encoding " +
+	"grpc-timeout if-match if-modified-since if-none-match if-range if-unmodified-since origin pragma proxy-status referer user-agent via " +
+	"x-client-trace-id x-forwarded-host x-forwarded-port")
 
 // headerKey gives the name under which a header is looked up. Envoy keeps Host as :authority.
 func headerKey(name string) string {
@@ -167,36 +181,38 @@ func lowerASCII(c byte) byte {
 	return c
 }
 
-// match follows Envoy's HeaderMatcher: a header that is missing matches nothing, but inverted it counts as empty
-// (treat_missing_header_as_empty, which istiod sets for withoutHeaders), unless only presence is asked for.
+// match follows Envoy's HeaderMatcher.
 func (h *headerMatcher) match(r *Request, bare, query string) bool {
-	value, ok := h.lookup(r, bare, query)
-	if h.value.how == present {
-		return ok != h.invert
-	}
-	return (ok || h.invert) && h.value.match(value) != h.invert
+	return h.matchAny(r, bare, query) != h.invert
 }
 
-// lookup gives a header's value, repeated ones joined by a comma as Envoy does.
-func (h *headerMatcher) lookup(r *Request, bare, query string) (string, bool) {
+// matchAny tells whether one of the header's values matches, each by itself. A header that is missing matches nothing,
+// but inverted it counts as empty (treat_missing_header_as_empty, which istiod sets for withoutHeaders), unless only
+// presence is asked for.
+func (h *headerMatcher) matchAny(r *Request, bare, query string) bool {
 	switch h.name {
 	case ":method":
-		return r.Method, true
+		return h.value.match(r.Method)
 	case ":authority":
-		return r.Authority, true
+		return h.value.match(r.Authority)
 	case ":scheme":
-		return r.Scheme, true
+		return h.value.match(r.Scheme)
 	case ":path":
-		return bare + query, true
+		return h.value.match(bare + query)
 	}
-	values, ok := r.Header[h.name]
+	values := r.Header[h.name]
 	switch {
-	case !ok || len(values) == 0:
-		return "", false
-	case len(values) == 1:
-		return values[0], true
+	case len(values) == 0:
+		return h.invert && h.value.how != present && h.value.match("")
+	case h.joined && len(values) > 1:
+		return h.value.match(joinNonEmpty(values))
 	}
-	return strings.Join(values, ","), true
+	return slices.ContainsFunc(values, h.value.match)
+}
+
+func joinNonEmpty(values []string) string {
+	values = slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" })
+	return strings.Join(values, ",")
 }
 
 // match looks at the first parameter of the name, as it stands: Envoy decodes no %-sequences here. A parameter

@@ -21,7 +21,7 @@ var pathBytes = func() (table [256]byte) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0:
 			table[i] = unescape
-		case c <= ' ' || c >= 0x7f || strings.IndexByte("\"#<>?^`{|}\\%", c) >= 0:
+		case strings.IndexByte("\"<>^`{|}\\%", c) >= 0:
 			table[i] = escape
 		}
 	}
@@ -31,23 +31,34 @@ var pathBytes = func() (table [256]byte) {
 const hexDigits = "0123456789ABCDEF"
 
 // normalizePath gives the path as a gateway routes and forwards it, with the query, which is untouched. It is false
-// where Envoy answers 400: for a fragment (http_reject_path_with_fragment), and for a NUL.
+// where Envoy answers 400: for what does not begin with a slash or is not all visible ASCII (its HTTP/1 codec), a
+// fragment (http_reject_path_with_fragment), and an encoded NUL. It is false too for a '%' in the path that begins no
+// %-sequence, which Envoy carries: the embedded mesh cannot, as package net/http answers 400 to it.
 func normalizePath(path string) (string, bool) {
-	if strings.IndexByte(path, '#') >= 0 {
+	if !isVisible(path) {
 		return "", false
 	}
 	bare, query := cutQuery(path)
-	if isNormal(bare) {
+	switch {
+	case !strings.HasPrefix(bare, "/"):
+		return "", false
+	case isNormal(bare):
 		return path, true
 	}
-	n := normalizer{in: bare, out: make([]byte, 0, len(bare)+1), invalid: -1}
-	if bare == "" || !isSlash(bare[0]) {
-		n.out = append(n.out, '/')
-	}
+	n := normalizer{in: bare, out: make([]byte, 0, len(bare))}
 	for n.i < len(n.in) {
 		n.step()
 	}
 	return string(n.out) + query, !n.failed
+}
+
+func isVisible(path string) bool {
+	for i := range len(path) {
+		if c := path[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // cutQuery splits a path before its query.
@@ -58,11 +69,8 @@ func cutQuery(path string) (bare, query string) {
 	return path, ""
 }
 
-// isNormal tells quickly that a path stays as it is; it may be false for some that do.
+// isNormal tells quickly that a path, which begins with a slash, stays as it is; it may be false for some that do.
 func isNormal(path string) bool {
-	if path == "" || path[0] != '/' {
-		return false
-	}
 	for i := range len(path) {
 		if pathBytes[path[i]] == escape || path[i] == '.' && path[i-1] == '/' {
 			return false
@@ -72,11 +80,10 @@ func isNormal(path string) bool {
 }
 
 type normalizer struct {
-	in      string
-	i       int // next byte of in
-	out     []byte
-	invalid int // index in out of the latest '%' that starts no %-sequence, -1 where there is none
-	failed  bool
+	in     string
+	i      int // next byte of in
+	out    []byte
+	failed bool
 }
 
 func isSlash(c byte) bool { return c == '/' || c == '\\' }
@@ -95,7 +102,6 @@ func (n *normalizer) step() {
 		return
 	case pathBytes[c] == escape:
 		n.out = append(n.out, '%', hexDigits[c>>4], hexDigits[c&15])
-		n.failed = n.failed || c == 0
 	default:
 		n.out = append(n.out, c)
 	}
@@ -152,53 +158,22 @@ func (n *normalizer) up() {
 	if len(n.out) > 1 {
 		n.out = n.out[:strings.LastIndexByte(string(n.out[:len(n.out)-1]), '/')+1]
 	}
-	if n.invalid >= len(n.out) {
-		n.invalid = -1
-	}
 }
 
 // sequence deals with a '%'.
 func (n *normalizer) sequence() {
 	v, ok := unhex(n.in[n.i:])
 	switch {
-	case !ok:
-		n.invalid = len(n.out)
-		n.out = append(n.out, '%')
+	case !ok || v == 0:
+		n.failed = true
 		n.i++
 		return
 	case pathBytes[v] == unescape:
 		n.out = append(n.out, v)
-		n.i += 3
-		if n.invalid >= 0 && n.invalid >= len(n.out)-3 {
-			n.nested()
-		}
-		return
+	default:
+		n.out = append(n.out, n.in[n.i:n.i+3]...)
 	}
-	n.out = append(n.out, n.in[n.i:n.i+3]...)
 	n.i += 3
-	n.failed = n.failed || v == 0
-}
-
-// nested keeps a %-sequence from coming out of decoding another ("%%34%31" must not become "%41"): its '%' is then
-// written as %25 (CheckForNestedEscapes).
-func (n *normalizer) nested() {
-	last := n.out[len(n.out)-1]
-	ahead := n.invalid == len(n.out)-2 // only one character follows the '%' so far: look at the next one
-	if ahead {
-		if n.i == len(n.in) || n.in[n.i] >= 0x80 {
-			return
-		}
-		n.out = append(n.out, n.in[n.i])
-	}
-	_, found := unhex(string(n.out[n.invalid:]))
-	switch {
-	case found && ahead:
-		n.out = append(n.out[:n.invalid], '%', '2', '5', last)
-	case found:
-		n.out = append(n.out[:n.invalid], '%', '2', '5', n.out[n.invalid+1], last)
-	case ahead:
-		n.out = n.out[:len(n.out)-1]
-	}
 }
 
 // unhex reads a %-sequence.

@@ -6,10 +6,6 @@ import "testing"
 func TestNormalizePath(t *testing.T) {
 	for _, row := range []struct{ name, in, want string }{
 		{"plain", "/api/items?page=1", "/api/items?page=1"},
-		{"empty", "", "/"},
-		{"query alone", "?a", "/?a"},
-		{"no slash", "a", "/a"},
-		{"asterisk", "*", "/*"},
 		{"dot", "/./a", "/a"},
 		{"dot at the end", "/a/.", "/a/"},
 		{"dots", "/a/../b", "/b"},
@@ -27,20 +23,12 @@ func TestNormalizePath(t *testing.T) {
 		{"slash stays encoded", "/a%2Fb%2fc", "/a%2Fb%2fc"},
 		{"reserved stays encoded, case kept", "/a%3d%3D", "/a%3d%3D"},
 		{"percent stays encoded", "/100%25", "/100%25"},
-		{"lone percent", "/100%", "/100%"},
-		{"percent and no hex", "/%zz", "/%zz"},
 		{"backslash", `/a\b`, "/a/b"},
 		{"backslash and dots", `/a\..\b`, "/b"},
-		{"space", "/a b", "/a%20b"},
-		{"UTF-8", "/ä", "/%C3%A4"},
-		{"high bytes", "/\xff", "/%FF"},
-		{"control", "/\x01", "/%01"},
+		{"control and high bytes stay encoded", "/%01%20%7f%ff", "/%01%20%7f%ff"},
 		{"braces and quotes", `/{a}"<>^` + "`|", "/%7Ba%7D%22%3C%3E%5E%60%7C"},
 		{"brackets stay", "/[a]:;@&=+$,!'()*", "/[a]:;@&=+$,!'()*"},
-		{"query stays", "/a?b/../c%41 d", "/a?b/../c%41 d"},
-		{"nested escapes", "/%%34%31", "/%2541"},
-		{"nested escape with a plain tail", "/%%341", "/%2541"},
-		{"nested escapes that make none", "/%%41z", "/%Az"},
+		{"query stays", "/a?b/../c%41%%d", "/a?b/../c%41%%d"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got, ok := normalizePath(row.in); got != row.want || !ok {
@@ -51,7 +39,8 @@ func TestNormalizePath(t *testing.T) {
 }
 
 func TestNormalizePathRejects(t *testing.T) {
-	for _, in := range []string{"/a#b", "#", "/%00", "/a\x00"} {
+	for _, in := range []string{"", "a", "*", "?a", "#", "/a#b", "/a?b#c", "/%00", "/a\x00", "/a b", "/ä", "/\xff", "/\x01", "/a\x7f", "/a?b c", "/a?ä", "/a?\n",
+		"/100%", "/%zz", "/%4", "/%%34%31", "/%4%31", "/a%/../b"} {
 		if got, ok := normalizePath(in); ok {
 			t.Errorf("%q becomes %q instead of being rejected", in, got)
 		}
