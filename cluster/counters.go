@@ -17,8 +17,6 @@ type counters struct {
 	retry         atomic.Uint64
 	retrySuccess  atomic.Uint64
 	retryLimit    atomic.Uint64
-	rxReset       atomic.Uint64
-	txReset       atomic.Uint64
 	pendingEject  atomic.Uint64 // requests whose connection could not be made
 	connectFail   atomic.Uint64
 	noneHealthy   atomic.Uint64
@@ -52,8 +50,8 @@ func (c *counters) write(prefix string, out map[string]uint64) {
 		"upstream_rq_retry":                 c.retry.Load(),
 		"upstream_rq_retry_success":         c.retrySuccess.Load(),
 		"upstream_rq_retry_limit_exceeded":  c.retryLimit.Load(),
-		"upstream_rq_rx_reset":              c.rxReset.Load(),
-		"upstream_rq_tx_reset":              c.txReset.Load(),
+		"upstream_rq_rx_reset":              0, // counts HTTP/2 streams, and upstreams have HTTP/1 here
+		"upstream_rq_tx_reset":              0,
 		"upstream_rq_pending_failure_eject": c.pendingEject.Load(),
 		"upstream_cx_connect_fail":          c.connectFail.Load(),
 		"upstream_cx_none_healthy":          c.noneHealthy.Load(),

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -52,7 +51,6 @@ type embedded struct {
 	plan *plan
 	log  func(format string, args ...any)
 
-	dir       string // of spilled receipts; owned
 	pods      []*pod
 	gateway   *gateway
 	transport *http.Transport // from the gateway to the pods
@@ -72,10 +70,7 @@ type pod struct {
 	app *app.App
 }
 
-func (m *embedded) start(ctx context.Context) (err error) {
-	if m.dir, err = os.MkdirTemp("", "umbra-mesh-"); err != nil {
-		return fmt.Errorf("no place for receipts: %w", err)
-	}
+func (m *embedded) start(ctx context.Context) error {
 	for i := range m.plan.pods {
 		if err := m.startPod(ctx, &m.plan.pods[i]); err != nil {
 			return err
@@ -91,7 +86,7 @@ func (m *embedded) startPod(ctx context.Context, p *planned) error {
 	}
 	a, err := app.Start(ctx, app.Config{
 		Version: p.workload.Version, Pod: p.name, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0",
-		Behaviour: m.plan.spec.App[p.workload.Version], Seed: m.plan.spec.Seed, Mode: p.mode, SpillDir: m.dir, Log: m.log,
+		Behaviour: m.plan.spec.App[p.workload.Version], Seed: m.plan.spec.Seed, Mode: p.mode, Log: m.log,
 	})
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", p.name, err)
@@ -101,7 +96,7 @@ func (m *embedded) startPod(ctx context.Context, p *planned) error {
 }
 
 func (m *embedded) buildGateway() {
-	m.transport = &http.Transport{
+	m.transport = &http.Transport{ // idle connections stay, here and in the apps: none is cut as it is used again
 		MaxIdleConnsPerHost: 4096, // a connection for every request at once, as Envoy's default circuit breakers allow
 		DisableCompression:  true,
 		Protocols:           new(http.Protocols),
@@ -146,6 +141,8 @@ func (m *embedded) serve(ctx context.Context) error {
 		Protocols:   new(http.Protocols),
 		BaseContext: func(net.Listener) context.Context { return m.gateway.ctx },
 		ErrorLog:    m.gateway.errors,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the gateway's to answer
 	}
 	m.server.Protocols.SetHTTP1(true)
 	m.server.Protocols.SetUnencryptedHTTP2(true)
@@ -242,11 +239,7 @@ func (m *embedded) close() error {
 	if m.gateway != nil {
 		faults = append(faults, m.closeGateway())
 	}
-	faults = append(faults, m.closePods())
-	if m.dir != "" {
-		faults = append(faults, os.RemoveAll(m.dir))
-	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, m.closePods())...)
 }
 
 func (m *embedded) closeGateway() error {

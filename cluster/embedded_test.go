@@ -62,11 +62,16 @@ func TestSeed(t *testing.T) {
 func TestCloseLeavesNothing(t *testing.T) {
 	for _, shadow := range []string{"healthy", "hung", "dead"} {
 		t.Run(shadow, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("TMPDIR", dir)
 			before := runtime.NumGoroutine()
 			s := spec(t, mirrored)
 			s.Faults.Shadow = shadow
 			b := up(t, s)
 			b.sendMany("POST", "body", 100)
+			if left, err := os.ReadDir(dir); runtime.GOOS != "windows" && len(left) != 0 {
+				t.Errorf("what a kill would leave: %v, %v", left, err)
+			}
 			if err := b.Close(); err != nil {
 				t.Error(err)
 			}
@@ -74,8 +79,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 				t.Errorf("closed again: %v", err)
 			}
 			b.client.CloseIdleConnections()
-			if _, err := os.Stat(b.dir); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("left behind: %s, %v", b.dir, err)
+			if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+				t.Errorf("left behind: %v, %v", left, err)
 			}
 			if _, err := b.client.Do(b.request(t.Context(), "GET", "/", "late", "")); err == nil {
 				t.Error("the gateway still answers")

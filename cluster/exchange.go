@@ -42,7 +42,10 @@ func (x *exchange) rewrite(r *httputil.ProxyRequest) {
 		}
 	}
 	if rw := x.route.Rewrite; rw != nil && (rw.URI != "" || rw.Regex != "") {
-		h["X-Envoy-Original-Path"] = []string{target(r.In)}
+		h["X-Envoy-Original-Path"] = []string{x.decision.Original}
+	}
+	if x.rewritesHost() {
+		h["X-Envoy-Original-Host"] = []string{r.In.Host}
 	}
 	r.Out.URL = upstreamURL(x.decision.Path)
 	r.Out.Host = x.decision.AuthorityFor(x.to.Destination)
@@ -51,6 +54,24 @@ func (x *exchange) rewrite(r *httputil.ProxyRequest) {
 	}
 	if t := x.expected(); t > 0 {
 		h["X-Envoy-Expected-Rq-Timeout-Ms"] = []string{strconv.FormatInt(t.Milliseconds(), 10)}
+	}
+	hideIdempotencyKeys(h)
+}
+
+// rewritesHost tells whether Envoy's route has a host rewrite: the route's own, or that of a single destination.
+// Beside others a destination has its authority set without a trace.
+func (x *exchange) rewritesHost() bool {
+	return x.route.Rewrite != nil && x.route.Rewrite.Authority != "" || len(x.route.Destinations) == 1 && x.to.Authority != ""
+}
+
+// hideIdempotencyKeys writes two names in small letters, as Envoy writes all: the transport, which looks for the
+// canonical ones, would send such a request again by itself.
+func hideIdempotencyKeys(h http.Header) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if v, ok := h[name]; ok {
+			delete(h, name)
+			h[strings.ToLower(name)] = v
+		}
 	}
 }
 
@@ -76,15 +97,22 @@ func upstreamURL(path string) *url.URL {
 	return u
 }
 
-// copyTo is a copy of the request for an endpoint. The header is shared.
+// copyTo is a copy of the request for an endpoint. The header is shared. The transport must not send the copy again by
+// itself, as it does with what it takes for idempotent where a connection was used before and ends without an answer:
+// Envoy counts that as one try, and retries are the route's. It lets those alone that have a body, so all but writes
+// have one, empty and unframed; of writes it goes by the idempotency keys.
 func (x *exchange) copyTo(ctx context.Context, r *http.Request, addr string, body []byte) *http.Request {
 	c := r.WithContext(ctx)
 	u := *r.URL
 	u.Host = addr
 	c.URL = &u
-	c.Body = http.NoBody
-	if c.ContentLength != 0 {
+	switch {
+	case c.ContentLength != 0:
 		c.Body = io.NopCloser(bytes.NewReader(body))
+	case isWrite(c.Method):
+		c.Body = http.NoBody // for most with a Content-Length of 0
+	default:
+		c.Body, c.TransferEncoding = io.NopCloser(bytes.NewReader(nil)), []string{"identity"}
 	}
 	return c
 }
@@ -229,14 +257,6 @@ func (x *exchange) backoff(retries int) time.Duration {
 	}
 	most := base * time.Duration(min(10, 1<<min(retries+1, 10)-1))
 	return time.Duration(x.draws.Unit(drawBackoff+uint64(retries)) * float64(most))
-}
-
-// editResponse applies the response header operations of the destination and the route.
-func (x *exchange) editResponse(res *http.Response) error {
-	for _, e := range x.to.response {
-		e.Apply(res.Header)
-	}
-	return nil
 }
 
 // discard reads an answer away, so that its connection can be used again.

@@ -116,12 +116,18 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.edge(r)
 	draws := g.draws(r)
 	d := g.table.Match(&route.Request{Port: g.port, Scheme: g.scheme, Method: r.Method, Authority: r.Host, Path: target(r), Header: r.Header})
-	switch {
-	case d.Route != nil && g.injectFault(w, r, d.Route.Fault, draws):
-	case d.Route == nil || d.Route.Kind != route.Forward:
+	if d.Route == nil || d.Route.Kind != route.Forward {
 		answerDirectly(w, d)
+		return
+	}
+	p := g.routes[d.Route.Name]
+	to := p.destination(draws)
+	switch {
+	case g.injectFault(w, r, d.Route.Fault, to, draws):
+	case to == nil || to.upstream == nil:
+		answerInstead(w, to, http.StatusServiceUnavailable, "")
 	default:
-		g.forward(w, r, d, draws)
+		g.forward(w, r, d, p, to, draws)
 	}
 }
 
@@ -142,6 +148,7 @@ func (g *gateway) edge(r *http.Request) {
 		}
 	}
 	delete(h, "Expect") // answered here
+	delete(h, "X-Forwarded-Client-Cert")
 	h["X-Request-Id"] = []string{newUUID()}
 	h["X-Forwarded-Proto"] = []string{g.scheme}
 	appendForwardedFor(h, ipOf(r.RemoteAddr))
@@ -180,7 +187,7 @@ func (g *gateway) draws(r *http.Request) app.Draws {
 
 // injectFault delays the request, or answers it and reports true, as the route's fault injection says. Such an answer
 // is no cluster's, and is not mirrored (source/extensions/filters/http/fault/fault_filter.cc).
-func (g *gateway) injectFault(w http.ResponseWriter, r *http.Request, f *route.Fault, d app.Draws) (done bool) {
+func (g *gateway) injectFault(w http.ResponseWriter, r *http.Request, f *route.Fault, to *destination, d app.Draws) (done bool) {
 	if f == nil {
 		return false
 	}
@@ -190,7 +197,7 @@ func (g *gateway) injectFault(w http.ResponseWriter, r *http.Request, f *route.F
 	if f.AbortStatus == 0 || d.At(drawAbort)%1e6 >= uint64(f.AbortNumerator) {
 		return false
 	}
-	answerText(w, f.AbortStatus, "fault filter abort")
+	answerInstead(w, to, f.AbortStatus, "fault filter abort")
 	return true
 }
 
@@ -215,6 +222,21 @@ func answerDirectly(w http.ResponseWriter, d route.Decision) {
 		d.Route.Headers.Response.Apply(w.Header())
 	}
 	answerText(w, d.Status, d.Body)
+}
+
+// answerInstead gives an answer in the place of a destination, nil where none was drawn, with its response headers.
+func answerInstead(w http.ResponseWriter, to *destination, status int, text string) {
+	if to != nil {
+		to.editResponse(w.Header())
+	}
+	answerText(w, status, text)
+}
+
+// editResponse applies the response header operations of the destination and the route.
+func (d *destination) editResponse(h http.Header) {
+	for _, e := range d.response {
+		e.Apply(h)
+	}
 }
 
 // answerText gives an answer of the gateway's own. Headers that stand already are kept.
@@ -242,16 +264,10 @@ func readBody(r *http.Request) ([]byte, error) {
 }
 
 // forward sends the request to a destination of its route, and copies of it to the mirrors.
-func (g *gateway) forward(w http.ResponseWriter, r *http.Request, d route.Decision, draws app.Draws) {
+func (g *gateway) forward(w http.ResponseWriter, r *http.Request, d route.Decision, p *programmed, to *destination, draws app.Draws) {
 	body, err := readBody(r)
 	if err != nil {
 		panic(http.ErrAbortHandler) // the client broke off
-	}
-	p := g.routes[d.Route.Name]
-	to := p.destination(draws)
-	if to == nil || to.upstream == nil {
-		answerText(w, http.StatusServiceUnavailable, "")
-		return
 	}
 	x := &exchange{gateway: g, decision: d, route: d.Route, to: to, draws: draws, body: body}
 	if !isUpgrade(r) {
@@ -260,7 +276,7 @@ func (g *gateway) forward(w http.ResponseWriter, r *http.Request, d route.Decisi
 	proxy := httputil.ReverseProxy{
 		Rewrite:        x.rewrite,
 		Transport:      x,
-		ModifyResponse: x.editResponse,
+		ModifyResponse: func(res *http.Response) error { to.editResponse(res.Header); return nil },
 		ErrorHandler:   func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		ErrorLog:       g.errors,
 		BufferPool:     &g.buffers,

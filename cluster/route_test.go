@@ -1,16 +1,20 @@
 package cluster
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"umbra/internal/mesh"
+	"umbra/internal/route"
 	"umbra/internal/traffic"
 )
 
@@ -25,13 +29,29 @@ func TestAnswersOfTheGateway(t *testing.T) {
 		{name: "redirect", routes: `  - {redirect: {uri: /new, redirectCode: 307}}`, path: "/old?a=1", status: 307, location: "http://shop.example.com/new?a=1"},
 		{name: "direct response", routes: `  - {directResponse: {status: 418, body: {string: short and stout}}, headers: {response: {set: {x-edit: "yes"}}}}`,
 			path: "/", status: 418, body: "short and stout", header: "yes"},
-		{name: "abort", routes: `  - {fault: {abort: {httpStatus: 500, percentage: {value: 100}}}, route: [{destination: {host: shop, subset: v1}}], mirror: {host: shop, subset: v2}}`,
-			path: "/", status: 500, body: "fault filter abort"},
-		{name: "primary without a configuration", routes: `  - {route: [{destination: {host: shop, subset: v9}}], mirror: {host: shop, subset: v2}}`, path: "/", status: 503},
+		{name: "abort", routes: `  - {fault: {abort: {httpStatus: 500, percentage: {value: 100}}}, headers: {response: {add: {x-edit: "yes"}}}, route: [{destination: {host: shop, subset: v1}, headers: {response: {remove: [x-edit]}}}], mirror: {host: shop, subset: v2}}`,
+			path: "/", status: 500, body: "fault filter abort", header: "yes"},
+		{name: "abort, headers of the destination", routes: `  - {fault: {abort: {httpStatus: 500, percentage: {value: 100}}}, route: [{destination: {host: shop, subset: v1}, weight: 100, headers: {response: {set: {x-edit: "d"}}}}, {destination: {host: shop, subset: v2}, weight: 0}]}`,
+			path: "/", status: 500, body: "fault filter abort", header: "d"},
+		{name: "primary without a configuration", routes: `  - {headers: {response: {set: {x-edit: "yes"}}}, route: [{destination: {host: shop, subset: v9}}], mirror: {host: shop, subset: v2}}`, path: "/", status: 503, header: "yes"},
+		{name: "options of the server", routes: mirrored, method: "OPTIONS", path: "*", status: 404},
+		{name: "unknown method", routes: mirrored, method: "QUERY", path: "/", status: 400},
+		{name: "no ASCII", routes: mirrored, path: "/\u00e4", status: 400},
+		{name: "no ASCII in the query", routes: mirrored, path: "/?\u00e4", status: 400},
+		{name: "fragment", routes: mirrored, path: "/#a", status: 400},
+		{name: "NUL", routes: mirrored, path: "/%00", status: 400},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b := up(t, spec(t, tc.routes))
-			res, text := b.send("GET", tc.path, "r-0", "")
+			r := b.request(t.Context(), tc.method, "/", "r-0", "")
+			r.URL.Opaque = tc.path
+			res, err := b.client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			all, _ := io.ReadAll(res.Body)
+			text := string(all)
 			if res.StatusCode != tc.status || res.Header.Get("Location") != tc.location || text != tc.body || res.Header.Get("X-Edit") != tc.header {
 				t.Errorf("status %d, headers %v, body %q", res.StatusCode, res.Header, text)
 			}
@@ -77,6 +97,28 @@ func TestConnectHasNoRoute(t *testing.T) {
 	line := make([]byte, len("HTTP/1.1 404"))
 	if _, err := conn.Read(line); err != nil || string(line) != "HTTP/1.1 404" {
 		t.Errorf("%q, %v", line, err)
+	}
+}
+
+// What package net/http refuses by itself, the model refuses too.
+func TestModelRefusesAsTheServerDoes(t *testing.T) {
+	s := spec(t, mirrored)
+	b := up(t, s)
+	for _, target := range []string{"/%", "/%zz", "/%%34%31", "/a?%zz", "/a%20b", "//a", "/a b", "/\x01", "/\x7f", "/?\x7f", "/ä", "/?ä", "/#", "/[", "*", "a"} {
+		conn, err := net.Dial("tcp", b.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n", target)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		conn.Close()
+		if err != nil {
+			t.Fatalf("%q: %v", target, err)
+		}
+		d := s.Table.Match(&route.Request{Port: 80, Scheme: "http", Method: "GET", Authority: "shop.example.com", Path: target, Header: http.Header{}})
+		if got := res.StatusCode == 400; got != (d.Status == 400) {
+			t.Errorf("%q: the gateway answers %d, the model %d", target, res.StatusCode, d.Status)
+		}
 	}
 }
 
@@ -154,9 +196,13 @@ func TestWhatUpstreamsGet(t *testing.T) {
 	}{
 		{name: "as it came", routes: mirrored, path: "/a%2Fb/c:d?x=1&y|z", host: "shop.example.com",
 			want:   map[string]string{"X-Forwarded-Proto": "http", "X-Client": "c", "Accept": "text/x"},
-			absent: []string{"X-Envoy-Max-Retries", "Expect", "Keep-Alive", "Connection", "X-Envoy-Original-Path", "X-Envoy-Expected-Rq-Timeout-Ms"}},
+			absent: []string{"X-Envoy-Max-Retries", "Expect", "Keep-Alive", "Connection", "X-Envoy-Original-Path", "X-Envoy-Original-Host", "X-Envoy-Expected-Rq-Timeout-Ms", "X-Forwarded-Client-Cert"}},
 		{name: "rewrite", routes: `  - {match: [{uri: {prefix: /a%2Fb}}], rewrite: {uri: /new, authority: inner.example.com}, ` + to + `}`,
-			path: "/new/c:d?x=1&y|z", host: "inner.example.com", want: map[string]string{"X-Envoy-Original-Path": "/a%2Fb/c:d?x=1&y|z"}},
+			path: "/new/c:d?x=1&y|z", host: "inner.example.com", want: map[string]string{"X-Envoy-Original-Path": "/a%2Fb/c:d?x=1&y|z", "X-Envoy-Original-Host": "shop.example.com"}},
+		{name: "authority of a single destination", routes: `  - {route: [{destination: {host: shop, subset: v1}, headers: {request: {set: {":authority": inner.example.com}}}}], mirror: {host: shop, subset: v2}}`,
+			path: "/a%2Fb/c:d?x=1&y|z", host: "inner.example.com", want: map[string]string{"X-Envoy-Original-Host": "shop.example.com"}, absent: []string{"X-Envoy-Original-Path"}},
+		{name: "authority of one destination among others", routes: `  - {route: [{destination: {host: shop, subset: v1}, weight: 100, headers: {request: {set: {":authority": inner.example.com}}}}, {destination: {host: shop, subset: v2}, weight: 0}], mirror: {host: shop, subset: v2}}`,
+			path: "/a%2Fb/c:d?x=1&y|z", host: "inner.example.com", absent: []string{"X-Envoy-Original-Host"}},
 		{name: "header operations of the route and of the destination",
 			routes: `  - {headers: {request: {set: {x-client: route}, remove: [accept]}}, route: [{destination: {host: shop, subset: v1}, headers: {request: {add: {x-dest: "yes"}}}}], mirror: {host: shop, subset: v2}}`,
 			path:   "/a%2Fb/c:d?x=1&y|z", host: "shop.example.com", want: map[string]string{"X-Client": "route", "X-Dest": "yes"}, absent: []string{"Accept"}},
@@ -169,8 +215,9 @@ func TestWhatUpstreamsGet(t *testing.T) {
 			b := up(t, spec(t, tc.routes))
 			p := b.tapped()
 			r := b.request(t.Context(), "POST", "/", "r-0", "body", "X-Client", "c", "Accept", "text/x", "X-Request-Id", "mine",
-				"X-Forwarded-For", "10.1.1.1", "X-Envoy-Max-Retries", "7", "X-Envoy-Internal", "true", "Keep-Alive", "timeout=5")
-			r.URL.Opaque = "/a%2Fb/c:d?x=1&y|z"
+				"X-Forwarded-For", "10.1.1.1", "X-Envoy-Max-Retries", "7", "X-Envoy-Internal", "true", "Keep-Alive", "timeout=5",
+				"X-Forwarded-Client-Cert", "By=x", "X-Envoy-Original-Host", "mine")
+			r.URL.Opaque = "/./x/../%61%2Fb/c:d?x=1&y|z"
 			res, err := b.client.Do(r)
 			if err != nil {
 				t.Fatal(err)
@@ -308,7 +355,7 @@ func TestTimeout(t *testing.T) {
 	}
 	state := b.drained()
 	for cluster, split := range map[string]string{v1: "external.", v2: "internal."} {
-		wantCounters(t, state, cluster, map[string]uint64{"upstream_rq_total": 1, "upstream_rq_timeout": 1, "upstream_rq_tx_reset": 1, "upstream_rq_rx_reset": 0,
+		wantCounters(t, state, cluster, map[string]uint64{"upstream_rq_total": 1, "upstream_rq_timeout": 1, "upstream_rq_tx_reset": 0, "upstream_rq_rx_reset": 0,
 			"upstream_rq_504": 1, "upstream_rq_5xx": 1, "upstream_rq_completed": 1, split + "upstream_rq_504": 1, split + "upstream_rq_5xx": 1, "upstream_rq_retry": 0})
 	}
 	if all := b.receipts(); len(all["v1"]) != 1 || len(all["v2"]) != 1 {
@@ -333,11 +380,19 @@ func TestTimeoutAfterTheHead(t *testing.T) {
 	if err == nil || err.Error() == "EOF" {
 		t.Errorf("the cut answer ended with %v", err)
 	}
-	wantCounters(t, b.drained(), v1, map[string]uint64{"upstream_rq_timeout": 1, "upstream_rq_tx_reset": 1, "upstream_rq_200": 1, "upstream_rq_504": 0})
+	wantCounters(t, b.drained(), v1, map[string]uint64{"upstream_rq_timeout": 1, "upstream_rq_tx_reset": 0, "upstream_rq_200": 1, "upstream_rq_504": 0})
 }
 
-// listen serves raw connections until the test ends.
+// listen serves raw connections, of which it has read something, until the test ends.
 func listen(t *testing.T, serve func(net.Conn)) (address string) {
+	return listenRaw(t, func(c net.Conn) {
+		if _, err := c.Read(make([]byte, 4096)); err == nil {
+			serve(c)
+		}
+	})
+}
+
+func listenRaw(t *testing.T, serve func(net.Conn)) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -351,9 +406,7 @@ func listen(t *testing.T, serve func(net.Conn)) (address string) {
 			}
 			go func() {
 				defer c.Close()
-				if _, err := c.Read(make([]byte, 4096)); err == nil {
-					serve(c)
-				}
+				serve(c)
 			}()
 		}
 	}()
@@ -400,12 +453,12 @@ func TestRetries(t *testing.T) {
 		{name: "connect failure, to the limit", routes: policy("connect-failure"), bad: dead, badTries: 3, status: 503, receipts: 0, want: map[string]uint64{"upstream_rq_retry": 2,
 			"upstream_cx_connect_fail": 3, "upstream_rq_pending_failure_eject": 3, "upstream_rq_total": 0, "external.upstream_rq_503": 1}},
 		{name: "reset", routes: policy("reset"), bad: cutOff, badTries: 2, status: 200, receipts: 1, want: map[string]uint64{"upstream_rq_retry": 2,
-			"upstream_rq_retry_success": 1, "upstream_rq_rx_reset": 2, "upstream_rq_total": 3}},
-		{name: "reset, not asked for", routes: policy("connect-failure"), bad: cutOff, badTries: 1, status: 503, receipts: 0, want: map[string]uint64{"upstream_rq_retry": 0, "upstream_rq_rx_reset": 1, "upstream_rq_503": 1}},
+			"upstream_rq_retry_success": 1, "upstream_rq_rx_reset": 0, "upstream_rq_total": 3}},
+		{name: "reset, not asked for", routes: policy("connect-failure"), bad: cutOff, badTries: 1, status: 503, receipts: 0, want: map[string]uint64{"upstream_rq_retry": 0, "upstream_rq_total": 1, "upstream_rq_rx_reset": 0, "upstream_rq_503": 1}},
 		{name: "gRPC status", routes: policy("unavailable"), bad: grpc, badTries: 1, status: 200, receipts: 1, want: map[string]uint64{"upstream_rq_retry": 1, "retry.upstream_rq_200": 1, "upstream_rq_200": 1}},
 		{name: "time-out of a try", routes: `  - {retries: {attempts: 1, perTryTimeout: 300ms, retryOn: 5xx}, route: [{destination: {host: shop, subset: v1}}], mirror: {host: shop, subset: v2}}`,
 			app: mesh.Behaviour{Latency: mesh.Latency{P50: time.Hour}}, status: 504, receipts: 2,
-			want: map[string]uint64{"upstream_rq_retry": 1, "upstream_rq_per_try_timeout": 2, "upstream_rq_timeout": 0, "upstream_rq_tx_reset": 2, "upstream_rq_504": 1}},
+			want: map[string]uint64{"upstream_rq_retry": 1, "upstream_rq_per_try_timeout": 2, "upstream_rq_timeout": 0, "upstream_rq_tx_reset": 0, "upstream_rq_504": 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := spec(t, tc.routes)
@@ -441,6 +494,58 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// Nothing is sent twice but by the route's policy, whatever package http takes for safe to: an upstream that reads a
+// request on a connection that was used before, and then closes it, gets no second one.
+func TestNothingIsResent(t *testing.T) {
+	for _, tc := range []struct {
+		method, body string
+		headers      []string
+	}{
+		{"GET", "", nil}, {"HEAD", "", nil}, {"OPTIONS", "", nil}, {"TRACE", "", nil}, {"DELETE", "", nil}, {"POST", "", nil}, {"PUT", "body", nil},
+		{"POST", "", []string{"Idempotency-Key", "1"}}, {"PATCH", "", []string{"X-Idempotency-Key", "1"}}, {"POST", "body", []string{"Idempotency-Key", "1"}},
+	} {
+		t.Run(fmt.Sprint(tc.method, tc.body, tc.headers), func(t *testing.T) {
+			var heads, last atomic.Int64
+			upstream := listenRaw(t, func(c net.Conn) {
+				in := bufio.NewReader(c)
+				for {
+					r, err := http.ReadRequest(in)
+					if err != nil {
+						return
+					}
+					io.Copy(io.Discard, r.Body)
+					if len(r.TransferEncoding) > 0 || strings.HasPrefix(tc.method, "P") != (r.Header.Get("Content-Length") != "") {
+						t.Errorf("framed by %v %q", r.TransferEncoding, r.Header)
+					}
+					heads.Add(1)
+					if r.URL.Path == "/last" {
+						last.Add(1)
+						return
+					}
+					fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				}
+			})
+			b := up(t, spec(t, mirrored))
+			b.tapped().redirect = func(_ int, r *http.Request) { r.URL.Host = upstream }
+			if res, _ := b.send(tc.method, "/first", "r-0", tc.body, tc.headers...); res.StatusCode != 200 {
+				t.Errorf("status %d", res.StatusCode)
+			}
+			b.drained()
+			if res, _ := b.send(tc.method, "/last", "r-1", tc.body, tc.headers...); res.StatusCode != 503 {
+				t.Errorf("status %d", res.StatusCode)
+			}
+			state := b.drained()
+			if heads.Load() != 4 || last.Load() != 2 {
+				t.Errorf("%d requests and %d of the last arrived, not 4 and 2", heads.Load(), last.Load())
+			}
+			for cluster, split := range map[string]string{v1: "external.", v2: "internal."} { // as Envoy 1.39 counts
+				wantCounters(t, state, cluster, map[string]uint64{"upstream_rq_total": 2, "upstream_rq_completed": 2, split + "upstream_rq_200": 1, split + "upstream_rq_503": 1,
+					"upstream_rq_retry": 0, "upstream_rq_rx_reset": 0, "upstream_rq_tx_reset": 0, "upstream_cx_connect_fail": 0})
+			}
+		})
+	}
+}
+
 func TestNoHealthyPrimary(t *testing.T) {
 	b := up(t, spec(t, `  - {route: [{destination: {host: shop, subset: v3}}], mirror: {host: shop, subset: v2}}`))
 	res, text := b.send("GET", "/", "r-0", "")
@@ -468,7 +573,7 @@ func TestClientGivesUp(t *testing.T) {
 		t.Error("answered")
 	}
 	state := b.drained()
-	wantCounters(t, state, v1, map[string]uint64{"upstream_rq_total": 1, "upstream_rq_tx_reset": 1, "upstream_rq_timeout": 0, "upstream_rq_completed": 0, "upstream_rq_retry": 0})
+	wantCounters(t, state, v1, map[string]uint64{"upstream_rq_total": 1, "upstream_rq_tx_reset": 0, "upstream_rq_timeout": 0, "upstream_rq_completed": 0, "upstream_rq_retry": 0})
 	wantCounters(t, state, v2, map[string]uint64{"upstream_rq_total": 1, "internal.upstream_rq_200": 1, "upstream_rq_tx_reset": 0}) // the shadow goes on
 }
 

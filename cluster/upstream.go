@@ -104,14 +104,14 @@ func (u *upstream) send(transport http.RoundTripper, r *http.Request, wrote func
 		return nil, t.failed()
 	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		t.end(nil) // from here on the connection is the client's
+		t.end(false) // from here on the connection is the client's
 		return res, answered
 	}
 	res.Body = &countedBody{res.Body, t}
 	return res, answered
 }
 
-// gotConn may be called again where the transport found that an idle connection had been closed.
+// gotConn may be called again where the transport could write nothing to an idle connection.
 func (t *try) gotConn(httptrace.GotConnInfo) {
 	if t.connected {
 		return
@@ -124,18 +124,17 @@ func (t *try) gotConn(httptrace.GotConnInfo) {
 
 // failed counts a try that got no answer.
 func (t *try) failed() failure {
-	err := t.ctx.Err()
+	over := t.ctx.Err() != nil
 	switch {
-	case t.connected && err == nil:
-		t.end(nil)
-		t.rxReset.Add(1)
-		return reset
-	case t.connected:
-		t.end(err)
+	case t.connected && over:
+		t.end(true)
 		return failureOf(t.ctx)
+	case t.connected:
+		t.end(false)
+		return reset
 	}
 	t.pending.Add(-1)
-	if err != nil {
+	if over {
 		t.countTimeout()
 		return failureOf(t.ctx)
 	}
@@ -144,14 +143,13 @@ func (t *try) failed() failure {
 	return connectFailure
 }
 
-// end takes the try off its connection, once. The error is why the gateway reset it; nil where it did not.
-func (t *try) end(err error) {
+// end takes the try off its connection, once. Where it was broken off, its time may have been over.
+func (t *try) end(brokenOff bool) {
 	if t.ended.Swap(true) {
 		return
 	}
 	t.active.Add(-1)
-	if err != nil {
-		t.txReset.Add(1)
+	if brokenOff {
 		t.countTimeout()
 	}
 }
@@ -176,19 +174,13 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == io.EOF:
-		b.try.end(nil)
-	case err != nil && b.try.ctx.Err() == nil && !b.try.ended.Load():
-		b.try.end(nil)
-		b.try.rxReset.Add(1)
-	case err != nil:
-		b.try.end(err)
+	if err != nil {
+		b.try.end(err != io.EOF)
 	}
 	return n, err
 }
 
 func (b *countedBody) Close() error {
-	b.try.end(errors.New("closed before its end"))
+	b.try.end(true)
 	return b.ReadCloser.Close()
 }
