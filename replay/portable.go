@@ -75,7 +75,7 @@ func (p *play) pace(plan Plan) error {
 			continue
 		}
 		if !p.waitUntil(item.Due) {
-			p.unsent(item, Stopped)
+			p.unsent(item, traffic.Stopped)
 			continue
 		}
 		select {
@@ -137,7 +137,7 @@ func (p *play) serve(ctx context.Context, n int) {
 	free := p.now()
 	for item := range p.queue {
 		if p.over() {
-			p.unsent(item, Stopped)
+			p.unsent(item, traffic.Stopped)
 			continue
 		}
 		r := item.result()

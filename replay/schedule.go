@@ -47,8 +47,12 @@ type Arrival struct {
 	Phase traffic.Phase
 }
 
+// maxPlanned bounds a plan, as each of its requests gets a row, also where the run is stopped before.
+const maxPlanned = 100_000_000
+
 // CheckStages tells what a schedule cannot be made of.
 func CheckStages(stages []Stage) error {
+	var planned float64
 	for i, s := range stages {
 		switch {
 		case s.For <= 0:
@@ -56,6 +60,10 @@ func CheckStages(stages []Stage) error {
 		case !(s.From >= 0 && s.To >= 0 && s.From+s.To > 0) || math.IsInf(s.From+s.To, 0):
 			return fmt.Errorf("stage %d: a rate of %g to %g per second: give a positive one", i+1, s.From, s.To)
 		}
+		planned += s.expected()
+	}
+	if planned > maxPlanned {
+		return fmt.Errorf("%.0f requests: a plan has %d at the most; play it slower or in parts", planned, maxPlanned)
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func TestEqualSeedsGiveEqualSchedules(t *testing.T) {
 }
 
 func TestCheckStages(t *testing.T) {
-	for _, s := range []Stage{{From: 0, To: 0, For: time.Second}, {From: -1, To: 5, For: time.Second}, {From: 5, To: 5}, {From: math.NaN(), To: 1, For: 1}, {From: math.Inf(1), To: 1, For: 1}} {
+	for _, s := range []Stage{{From: 0, To: 0, For: time.Second}, {From: -1, To: 5, For: time.Second}, {From: 5, To: 5}, {From: math.NaN(), To: 1, For: 1}, {From: math.Inf(1), To: 1, For: 1}, {From: 1e6, To: 1e6, For: time.Hour}} {
 		if CheckStages([]Stage{s}) == nil {
 			t.Errorf("%+v accepted", s)
 		}

@@ -34,7 +34,6 @@ const (
 	TimeoutHeaders = "timeout_headers"
 	TimeoutBody    = "timeout_body"
 	QueueFull      = "queue_full"
-	Stopped        = "stopped" // the run ended before its time came
 )
 
 // skipped are headers that the connection sets itself.

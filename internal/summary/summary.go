@@ -24,7 +24,7 @@ type Figures struct {
 	Warmup   int           `json:"warmup"` // rows of the warm-up, among all of the above
 	Failed   int           `json:"failed"` // ok rows with a status of 500 or above
 	Span     time.Duration `json:"span_ns"`
-	Asked    float64       `json:"asked_per_second"` // planned over the span of the stages
+	Asked    float64       `json:"asked_per_second"` // planned, until the run was stopped, over the span of the stages
 	Sent     float64       `json:"sent_per_second"`  // given to a connection over the same span
 	Response Latency       `json:"response"`         // from due
 	Service  Latency       `json:"service"`          // from sent
@@ -132,6 +132,9 @@ func (s *Summary) Add(r *traffic.Result) {
 	s.count(r)
 	if r.Phase == traffic.PhaseWarmup {
 		s.figures.Warmup++
+		return
+	}
+	if r.Error == traffic.Stopped {
 		return
 	}
 	s.extend(r)

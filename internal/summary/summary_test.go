@@ -31,7 +31,7 @@ func rows() []traffic.Result {
 	lost := ok(time.Second+10*time.Millisecond, 0)
 	lost.ID, lost.Outcome, lost.Error, lost.Status, lost.LastByte, lost.End = "lost", traffic.Timeout, "timeout_headers", 0, traffic.Never, lost.Due+2*time.Second
 	never := ok(time.Second+20*time.Millisecond, 0)
-	never.ID, never.Outcome, never.Error, never.Status, never.Sent, never.LastByte = "never", traffic.Unsent, "stopped", 0, traffic.Never, traffic.Never
+	never.ID, never.Outcome, never.Error, never.Status, never.Sent, never.LastByte = "never", traffic.Unsent, "queue_full", 0, traffic.Never, traffic.Never
 	return append(out, late, lost, never)
 }
 
@@ -64,7 +64,7 @@ func TestFigures(t *testing.T) {
 	if f.Response.N != 102 || f.Response.LowerBound != 1 {
 		t.Errorf("response %+v", f.Response)
 	}
-	want := []Class{{traffic.Timeout, "timeout_headers", 1, []string{"lost"}}, {traffic.Unsent, "stopped", 1, []string{"never"}}}
+	want := []Class{{traffic.Timeout, "timeout_headers", 1, []string{"lost"}}, {traffic.Unsent, "queue_full", 1, []string{"never"}}}
 	if diff := cmp.Diff(want, f.Errors); diff != "" {
 		t.Error(diff)
 	}
@@ -73,6 +73,21 @@ func TestFigures(t *testing.T) {
 	}
 	if len(f.Names) != 1 || f.Names[0].Rows != 102 || f.Names[0].NotOK != 2 {
 		t.Errorf("names %+v", f.Names)
+	}
+}
+
+// What a stop took out of the plan is counted, and asks for no rate.
+func TestStopped(t *testing.T) {
+	s := New()
+	for i := range 20 {
+		r := ok(time.Duration(i)*10*time.Millisecond, time.Millisecond)
+		if i >= 10 {
+			r.Outcome, r.Error, r.Sent = traffic.Unsent, traffic.Stopped, traffic.Never
+		}
+		s.Add(&r)
+	}
+	if f := s.Figures(); f.Planned != 20 || f.Unsent != 10 || f.Span.Round(time.Millisecond) != 100*time.Millisecond || f.Sent != f.Asked {
+		t.Errorf("%+v", f)
 	}
 }
 

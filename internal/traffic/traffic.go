@@ -78,6 +78,10 @@ type Result struct {
 	Conn          int    // index of the connection; -1 where it had none
 }
 
+// Stopped is the Result.Error of an Unsent request whose time had not come when the run was stopped: nobody asked for it
+// any more, so it counts for no rate and in no objective.
+const Stopped = "stopped"
+
 // Never is an instant that did not come: null in the files.
 const Never time.Duration = -1
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"umbra/internal/stats"
 )
 
 // DeliveryFigures are one mirror cluster's: what the gateway counted, what arrived.
@@ -12,8 +14,11 @@ type DeliveryFigures struct {
 	Counted     uint64 `json:"counted"`                // requests that the gateway says it sent there as mirrors
 	CountedHigh uint64 `json:"counted_high,omitempty"` // where that is only known within bounds, the upper one
 	Arrived     int    `json:"arrived"`                // distinct ids
+	ArrivedLow  int    `json:"arrived_low,omitempty"`  // where retries of primaries may be among them, without those
 	Missing     int64  `json:"missing"`                // counted and not arrived; negative where more arrived than was counted
 	Active      uint64 `json:"active"`                 // still under way after the drain
+	Pending     uint64 `json:"pending"`                // still waiting for a connection then; not in Counted
+	Foreign     int    `json:"foreign,omitempty"`      // ids that may have arrived as copies at a pod which is in no cluster
 	Eligible    int    `json:"eligible"`               // requests of the stages that its mirrors draw from
 
 	NoneHealthy         uint64 `json:"none_healthy"`          // dropped: no healthy endpoint
@@ -28,6 +33,8 @@ type DeliveryFigures struct {
 // ledger is what was seen of a mirror cluster.
 type ledger struct {
 	arrived     int // distinct ids, once for each mirror policy that sent them
+	fewest      int // of arrived, without what may be retries of primaries
+	foreign     int // ids that arrived once more than their primary explains, at a pod that is in no cluster
 	answers     map[string]int
 	figures     DeliveryFigures
 	known       bool   // the counters can be used
@@ -35,7 +42,7 @@ type ledger struct {
 	low, high   uint64 // bounds of what the gateway sent as mirrors
 	approximate bool
 	failed      uint64 // requests decided on and never sent, at least
-	failedHigh  uint64 // at most: failed connections and time-outs may each have cost one
+	failedHigh  uint64 // at most: failed connections and time-outs may each have cost one, and what waits is not sent yet
 }
 
 // delivery judges whether what the gateway says it mirrored has arrived.
@@ -65,8 +72,11 @@ func (d *delivery) visit(f *fate) {
 		f.route.rows++
 	}
 	for i, copies := range f.copies {
-		if len(copies) > 0 {
-			d.count(f.route.mirrors[i].cluster, copies)
+		switch c := f.route.mirrors[i].cluster; {
+		case len(copies) > 0:
+			d.count(c, copies)
+		case f.row.is(sent) && f.route.mirrors[i].Numerator > 0 && f.unexplained() > 0:
+			c.ledger.foreign++
 		}
 	}
 	d.visitOthers(f.leaked, false)
@@ -74,6 +84,15 @@ func (d *delivery) visit(f *fate) {
 	for _, a := range f.primaries {
 		d.countPrimary(f.route, a)
 	}
+}
+
+// unexplained is how many of the arrivals at pods of no cluster cannot be the primary's: it has arrived elsewhere, or
+// one of them is its own, as the request was answered.
+func (f *fate) unexplained() int {
+	if len(f.primaries) == 0 && f.row.outcome == ok {
+		return len(f.foreign) - 1
+	}
+	return len(f.foreign)
 }
 
 // count enters one id.
@@ -136,6 +155,8 @@ func (d *delivery) settleCluster(c *cluster) {
 	l.figures = DeliveryFigures{
 		Arrived:             l.arrived,
 		Active:              k.after["cluster."+c.name+".upstream_rq_active"],
+		Pending:             k.after["cluster."+c.name+".upstream_rq_pending_active"],
+		Foreign:             l.foreign,
 		NoneHealthy:         k.rise(c.name, "upstream_cx_none_healthy"),
 		PendingOverflow:     k.rise(c.name, "upstream_rq_pending_overflow"),
 		PendingFailureEject: k.rise(c.name, "upstream_rq_pending_failure_eject"),
@@ -144,7 +165,7 @@ func (d *delivery) settleCluster(c *cluster) {
 	}
 	g := &l.figures
 	l.failed = g.NoneHealthy + g.PendingOverflow + g.PendingFailureEject
-	l.failedHigh = g.NoneHealthy + g.PendingOverflow + max(g.PendingFailureEject, g.ConnectFail)
+	l.failedHigh = g.NoneHealthy + g.PendingOverflow + max(g.PendingFailureEject, g.ConnectFail) + g.Pending
 	total, exported := k.delta(c.name, "upstream_rq_total")
 	if g.broken() > 0 || total == 0 { // requests may have timed out while they waited for a connection
 		l.failedHigh += k.rise(c.name, "upstream_rq_timeout")
@@ -161,6 +182,26 @@ func (d *delivery) settleCluster(c *cluster) {
 		g.CountedHigh = l.high
 	}
 	g.Missing = int64(l.low) - int64(l.arrived)
+	l.fewest = d.fewest(c)
+	if l.fewest != l.arrived {
+		g.ArrivedLow = l.fewest
+	}
+}
+
+// fewest is how many of a cluster's arrivals cannot be retries of primaries that were taken for copies.
+func (d *delivery) fewest(c *cluster) int {
+	n := c.ledger.arrived
+	for i, m := range c.mirrors {
+		if i > 0 && c.mirrors[i-1].route == m.route {
+			continue
+		}
+		retries, known := d.topology.confusing(m)
+		if !known {
+			return 0
+		}
+		n -= retries
+	}
+	return max(0, n)
 }
 
 // unusable tells why a cluster's counters prove nothing; "" where they do.
@@ -243,6 +284,7 @@ func (d *delivery) verdict() Verdict {
 			v.Warnings = append(v.Warnings, d.warnings(c)...)
 		}
 	}
+	v.Items = append(v.Items, d.absences()...)
 	v.State = worst(v.Items)
 	switch {
 	case len(d.topology.clusters) == 0:
@@ -294,11 +336,11 @@ func eligible(c *cluster) (n int) {
 
 // judge is the law of this verdict for one cluster, in the order of what is certain.
 func (d *delivery) judge(c *cluster) (State, string) {
-	l, g := &c.ledger, &c.ledger.figures
+	l, g, name := &c.ledger, &c.ledger.figures, clusterName(c.name)
 	arrived := int64(l.arrived)
 	switch {
 	case !slices.ContainsFunc(c.mirrors, func(m *mirror) bool { return m.route.rows > 0 && m.route.upstream() }):
-		return NotTested, "no route that mirrors to " + c.name + " got a request"
+		return NotTested, "no route that mirrors to " + name + " got a request"
 	case g.broken() > 0 && !d.servesPrimaries(c):
 		return Fail, "shadow down: " + g.failures() + lostToo(l)
 	case d.topology.facts.Incomplete:
@@ -306,31 +348,62 @@ func (d *delivery) judge(c *cluster) (State, string) {
 	case !l.known:
 		return Inconclusive, l.why
 	case arrived > int64(l.high):
-		return Fail, fmt.Sprintf("%s arrived at %s, more than the %s that the gateway says it mirrored there", count(l.arrived), c.name, count(l.high))
+		return l.excess(name)
 	case int64(l.low) > arrived:
-		return d.short(l, c.name)
+		return d.short(c, name)
+	case g.Pending > 0:
+		return Inconclusive, waiting(g, name)
 	case g.broken() > 0:
 		return Inconclusive, "the cluster failed, but primaries use it too, so it cannot be told whose requests: " + g.failures()
 	case l.low != l.high:
 		return Inconclusive, fmt.Sprintf("primaries use this cluster too; the gateway mirrored between %s and %s there, %s arrived", count(l.low), count(l.high), count(l.arrived))
+	case l.fewest < l.arrived:
+		return Inconclusive, fmt.Sprintf("the gateway mirrored %s to %s, between %s and %s arrived: %s",
+			plural(l.low, "request", "requests"), name, count(l.fewest), count(l.arrived), confused)
 	case l.low == 0:
-		return d.nothing(c)
+		return d.nothing(c, name)
 	}
-	return Pass, fmt.Sprintf("the gateway mirrored %s to %s, all arrived", plural(l.low, "request", "requests"), c.name)
+	return Pass, fmt.Sprintf("the gateway mirrored %s to %s, all arrived", plural(l.low, "request", "requests"), name)
+}
+
+// confused says why arrivals are only known within bounds.
+const confused = "primaries were retried at pods that the mirror uses too, so retries and mirrors cannot be told apart"
+
+// excess judges a cluster where more arrived than the gateway counted.
+func (l *ledger) excess(name string) (State, string) {
+	text := fmt.Sprintf("%s arrived at %s, more than the %s that the gateway says it mirrored there", count(l.arrived), name, count(l.high))
+	switch {
+	case uint64(l.fewest) > l.high+l.figures.Pending:
+		return Fail, text
+	case uint64(l.arrived) > l.high+l.figures.Pending:
+		return Inconclusive, text + "; but " + confused
+	}
+	return Inconclusive, text + ", when " + count(l.figures.Pending) + " still waited for a connection"
+}
+
+// waiting tells of requests that the gateway had not sent yet.
+func waiting(g *DeliveryFigures, name string) string {
+	return plural(g.Pending, "shadow request to "+name+" still waits", "shadow requests to "+name+" still wait") + " for a connection"
 }
 
 // short judges a cluster where fewer arrived than the gateway sent.
-func (d *delivery) short(l *ledger, name string) (State, string) {
-	missing := l.low - uint64(l.arrived)
-	if missing <= l.figures.Active {
-		return Inconclusive, fmt.Sprintf("%s of %s mirrored to %s did not arrive, and %s still in flight after the drain",
-			count(missing), count(l.low), name, count(l.figures.Active))
+func (d *delivery) short(c *cluster, name string) (State, string) {
+	l := &c.ledger
+	missing, flying, foreign := l.low-uint64(l.arrived), l.figures.Active+l.figures.Pending, uint64(l.foreign)
+	text := fmt.Sprintf("%s of %s mirrored to %s did not arrive, and ", count(missing), count(l.low), name)
+	switch {
+	case missing <= flying:
+		return Inconclusive, text + count(flying) + " still in flight after the drain"
+	case missing <= flying+foreign:
+		return Inconclusive, text + count(foreign) + " that may be among them arrived at pods that are in no cluster"
+	case d.topology.clusterUnsettled(c):
+		return Inconclusive, text + "the run ended before the mirror clusters were idle"
 	}
 	return Fail, fmt.Sprintf("%s of the %s that the gateway mirrored to %s did not arrive: the shadow lost requests", count(missing), plural(l.low, "request", "requests"), name)
 }
 
 // nothing judges a cluster to which the gateway mirrored nothing at all.
-func (d *delivery) nothing(c *cluster) (State, string) {
+func (d *delivery) nothing(c *cluster, name string) (State, string) {
 	chance, any := 1.0, false
 	for _, r := range d.topology.routes {
 		n, p := r.most(c)
@@ -338,13 +411,13 @@ func (d *delivery) nothing(c *cluster) (State, string) {
 		any = any || p > 0
 	}
 	if !any {
-		return Pass, "nothing was mirrored to " + c.name + ", as configured"
+		return Pass, "nothing was mirrored to " + name + ", as configured"
 	}
 	c.ledger.figures.AbsentPValue = &chance
-	if chance < 0.05 {
-		return Fail, fmt.Sprintf("mirror absent: the gateway mirrored nothing to %s, of %s", c.name, plural(c.ledger.figures.Eligible, "request that could have been", "requests that could have been"))
+	if chance < alpha {
+		return Fail, fmt.Sprintf("mirror absent: the gateway mirrored nothing to %s, of %s", name, plural(c.ledger.figures.Eligible, "request that could have been", "requests that could have been"))
 	}
-	return Inconclusive, fmt.Sprintf("nothing was mirrored to %s yet, of %s", c.name, plural(c.ledger.figures.Eligible, "request that could have been", "requests that could have been"))
+	return Inconclusive, fmt.Sprintf("nothing was mirrored to %s yet, of %s", name, plural(c.ledger.figures.Eligible, "request that could have been", "requests that could have been"))
 }
 
 // most gives a route's eligible requests and the largest fraction of them that goes to the cluster: the sets of a
@@ -356,6 +429,60 @@ func (r *route) most(c *cluster) (n int, p float64) {
 		}
 	}
 	return n, p
+}
+
+// absences judges the mirror policies of which nothing arrived in the stages, where their cluster's counters do not show
+// it: other policies send there too, or there was a warm-up. Holm keeps chance at 5 % over all policies, as of many
+// routes with few requests each some mirror nothing by chance.
+func (d *delivery) absences() (items []Item) {
+	if d.topology.facts.Incomplete {
+		return nil
+	}
+	var policies []*mirror
+	var p []float64
+	for _, c := range d.topology.clusters {
+		_, missing := c.ledger.missing()
+		for _, m := range c.mirrors {
+			if m.Numerator > 0 && m.tally.eligible > 0 {
+				policies, p = append(policies, m), append(p, m.chance(missing))
+			}
+		}
+	}
+	for i, adjusted := range stats.Holm(p) {
+		if item, doubtful := policies[i].absence(p[i], adjusted); doubtful {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// chance is the probability that no more of a policy's eligible requests were mirrored than the cluster is missing,
+// where none arrived: all of the missing may be its own.
+func (m *mirror) chance(missing int) float64 {
+	if m.tally.mirrored > 0 {
+		return 1
+	}
+	return stats.TailLE(m.tally.eligible, missing, m.p())
+}
+
+// absence judges one policy, and tells whether there is doubt about it that its cluster's item does not tell of.
+func (m *mirror) absence(p, adjusted float64) (item Item, doubtful bool) {
+	n, l := m.tally.eligible, &m.cluster.ledger
+	if m.tally.mirrored > 0 || m.chance(0) >= alpha || l.figures.AbsentPValue != nil {
+		return item, false
+	}
+	text := fmt.Sprintf("of %s of %s that could have been mirrored to %s none was", plural(n, "request", "requests"), m.route.Name, clusterName(m.cluster.name))
+	item = Item{Route: m.route.Name, Cluster: m.cluster.name, Approximate: m.shared, Delivery: &DeliveryFigures{Eligible: n, AbsentPValue: &p}}
+	switch {
+	case adjusted <= alpha:
+		item.State, item.Summary = Fail, "mirror absent: "+text
+	case p > alpha: // the losses may explain it, and were they all its own, its cluster's item tells
+		item.State, item.Summary = Inconclusive, text+" that arrived, which losses may explain"
+		return item, len(m.cluster.mirrors) > 1
+	default:
+		item.State, item.Summary = Inconclusive, text+", which may be chance"
+	}
+	return item, true
 }
 
 // broken sums the signs of a cluster that did not take requests.
@@ -389,19 +516,22 @@ func lostToo(l *ledger) string {
 
 // warnings tells of what does not decide, and should be known.
 func (d *delivery) warnings(c *cluster) (ws []string) {
-	l := &c.ledger
+	l, name := &c.ledger, clusterName(c.name)
 	if l.figures.Active > 0 {
-		ws = append(ws, fmt.Sprintf("%s to %s never ended (hung shadow?)", plural(l.figures.Active, "shadow request", "shadow requests"), c.name))
+		ws = append(ws, fmt.Sprintf("%s to %s never ended (hung shadow?)", plural(l.figures.Active, "shadow request", "shadow requests"), name))
+	}
+	if l.figures.Pending > 0 {
+		ws = append(ws, waiting(&l.figures, name))
 	}
 	total := 0
 	for _, n := range l.answers {
 		total += n
 	}
 	if n := l.answers["5xx"]; n > 0 {
-		ws = append(ws, fmt.Sprintf("the shadow %s answered 5xx to %s of %s", c.name, count(n), count(total)))
+		ws = append(ws, fmt.Sprintf("the shadow %s answered 5xx to %s of %s", name, count(n), count(total)))
 	}
 	if !l.known {
-		ws = append(ws, c.name+": "+l.why)
+		ws = append(ws, name+": "+l.why)
 	}
 	return ws
 }

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"strings"
 	"testing"
 
 	"umbra/internal/traffic"
@@ -193,6 +194,9 @@ func TestRouteWithoutTraffic(t *testing.T) {
 		}
 	}
 	says(t, vs[Sampling], "route idle got no request")
+	if !strings.HasSuffix(vs[Sampling].Summary, "; not tested: idle") {
+		t.Error(vs[Sampling].Summary)
+	}
 }
 
 func TestShadowAnswersAreCounted(t *testing.T) {
@@ -203,5 +207,203 @@ func TestShadowAnswersAreCounted(t *testing.T) {
 	answers := b.judge(t)[Delivery].Items[0].Delivery.Answers
 	if answers["2xx"] != n-1 || answers["unfinished"] != 1 || len(answers) != 2 {
 		t.Errorf("%v of %d", answers, n)
+	}
+}
+
+// A policy that does nothing is not hidden by another route's copies at the same cluster.
+func TestAbsentPolicy(t *testing.T) {
+	const second = "default/app/second"
+	for _, c := range []struct {
+		name  string
+		share uint32 // of the second route, of which nothing is mirrored
+		every int    // one of so many requests is the second route's
+		spoil func(*bed)
+		want  map[string]State
+		says  string
+	}{
+		{"100 %", million, 2, func(*bed) {}, map[string]State{Delivery: Fail}, "mirror absent: of 5,000 requests of default/app/second that could have been mirrored to app:80/v2 none was"},
+		{"10 %", 100_000, 2, func(*bed) {}, map[string]State{Delivery: Fail}, "mirror absent"},
+		{"10 % of few", 100_000, 1000, func(*bed) {}, nil, "all arrived"},
+		{"10 % of few more", 100_000, 300, func(*bed) {}, map[string]State{Delivery: Inconclusive}, "of 34 requests of default/app/second"},
+		{"10 %, and as much is lost", 100_000, 300, func(b *bed) { b.bump(v2, "upstream_rq_total", 5) }, map[string]State{Delivery: Fail}, "lost requests"},
+		{"100 %, and a little is lost", million, 2, func(b *bed) { b.lose(v2) }, map[string]State{Delivery: Fail}, "mirror absent"},
+		{"the shadow is dead", million, 2, func(b *bed) { b.kill(v2) }, map[string]State{Delivery: Fail, Integrity: Inconclusive}, "shadow down"},
+		{"killed", million, 2, func(b *bed) { b.facts.Incomplete = true }, map[string]State{Delivery: Inconclusive, Integrity: Inconclusive}, "missing"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			routes := []RouteFact{
+				{Name: reads, Upstream: true, Clusters: []string{v1}, Mirrors: []MirrorFact{{v2, 10, 100_000}}},
+				{Name: second, Upstream: true, Clusters: []string{v1}, Mirrors: []MirrorFact{{v2, 0, 0}}},
+			}
+			b := newBed(setup{n: 10_000, seed: 7, routes: routes, route: func(i int) string {
+				if i%c.every == 0 {
+					return second
+				}
+				return reads
+			}})
+			b.facts.Routes[1].Mirrors[0] = MirrorFact{v2, float64(c.share) / 1e4, c.share}
+			b.options.Fraction = nil
+			c.spoil(b)
+			vs := b.judge(t)
+			want := map[string]State{Sampling: NotTested}
+			for name, state := range c.want {
+				want[name] = state
+			}
+			expect(t, vs, want)
+			says(t, vs[Delivery], c.says)
+		})
+	}
+}
+
+// What the cluster lost may have been all of a route's: then its mirror is not known to be absent.
+func TestAbsentOrLost(t *testing.T) {
+	routes := []RouteFact{
+		{Name: "a", Upstream: true, Clusters: []string{v1}, Mirrors: []MirrorFact{{v2, 10, 100_000}}},
+		{Name: "b", Upstream: true, Clusters: []string{v1}, Mirrors: []MirrorFact{{v2, 10, 100_000}}},
+	}
+	b := newBed(setup{n: 4000, seed: 7, routes: routes, route: func(i int) string { return []string{"a", "b"}[i%2] }})
+	kept := b.receipts[:0]
+	for _, r := range b.receipts {
+		if b.result(r.ID).Route == "a" || r.Pod != "v2-a" && r.Pod != "v2-b" {
+			kept = append(kept, r)
+		}
+	}
+	b.receipts = kept
+	v := b.judge(t)[Delivery]
+	if last := v.Items[len(v.Items)-1]; v.State != Fail || last.Route != "b" || last.State != Inconclusive {
+		t.Errorf("%s: %+v", v.State, v.Items)
+	}
+	says(t, v, "lost requests", "which losses may explain")
+}
+
+// What is not over is not judged as if it were.
+func TestUndrained(t *testing.T) {
+	pending := func(n uint64) func(*bed) { return func(b *bed) { b.bump(v2, "upstream_rq_pending_active", n) } }
+	for _, c := range []struct {
+		name      string
+		undrained bool
+		spoil     func(*bed)
+		want      map[string]State
+		says      string // of Delivery
+	}{
+		{"drained, one missing", false, func(b *bed) { b.lose(v2) }, map[string]State{Delivery: Fail}, "lost requests"},
+		{"one missing", true, func(b *bed) { b.lose(v2) }, map[string]State{Integrity: Inconclusive, Delivery: Inconclusive}, "before the mirror clusters were idle"},
+		{"one waits", true, pending(1), map[string]State{Integrity: Inconclusive, Delivery: Inconclusive}, "1 shadow request to app:80/v2 still waits for a connection"},
+		{"drained, and one waits", false, pending(1), map[string]State{Delivery: Inconclusive}, "1 shadow request to app:80/v2 still waits for a connection"},
+		{"hung, and all arrived", true, func(b *bed) { b.bump(v2, "upstream_rq_active", 9) }, nil, "9 shadow requests to app:80/v2 never ended (hung shadow?)"},
+		{"three missing that wait", false, func(b *bed) {
+			pending(3)(b)
+			b.lose(v2)
+			b.lose(v2)
+			b.lose(v2)
+		}, map[string]State{Delivery: Inconclusive}, "in flight"},
+		{"three arrived that waited when the gateway was asked", false, func(b *bed) {
+			pending(3)(b)
+			b.facts.After["cluster."+v2+".upstream_rq_total"] -= 3
+		}, map[string]State{Delivery: Inconclusive}, "more than the"},
+		{"four arrived, of three that waited", false, func(b *bed) {
+			pending(3)(b)
+			b.facts.After["cluster."+v2+".upstream_rq_total"] -= 4
+		}, map[string]State{Delivery: Fail}, "more than the"},
+		{"all wait", true, func(b *bed) { pending(b.vanish(v2))(b) }, map[string]State{Integrity: Inconclusive, Delivery: Inconclusive, Sampling: Inconclusive}, "still wait for a connection"},
+		{"dead", true, func(b *bed) { b.kill(v2) }, map[string]State{Integrity: Inconclusive, Delivery: Fail}, "shadow down"},
+		{"a duplicate", true, func(b *bed) {
+			r, _ := b.first(v2)
+			b.receipts = append(b.receipts, *r)
+			pending(1)(b)
+		}, map[string]State{Integrity: Fail, Delivery: Inconclusive}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(setup{n: 20_000, seed: 7})
+			b.facts.Undrained = c.undrained
+			c.spoil(b)
+			vs := b.judge(t)
+			expect(t, vs, c.want)
+			says(t, vs[Delivery], c.says)
+		})
+	}
+}
+
+// A mirror to pods that the route's own primaries use, through another cluster: a retry looks like a copy.
+func TestRetryTakenForACopy(t *testing.T) {
+	app := "outbound|80||app"
+	for _, c := range []struct {
+		name  string
+		share uint32
+		asked bool
+		spoil func(b *bed, plain, mirrored string)
+		want  map[string]State
+	}{
+		{"10 %", 100_000, true, func(b *bed, plain, _ string) { b.retry(app, plain) }, map[string]State{Delivery: Inconclusive}},
+		{"10 %, of a request that was mirrored", 100_000, true, func(b *bed, _, mirrored string) { b.retry(app, mirrored) }, nil},
+		{"10 %, and one more than was retried", 100_000, true, func(b *bed, plain, _ string) {
+			b.retry(app, plain)
+			b.receive(b.results[len(b.results)-1].ID, app)
+			b.receive(b.results[len(b.results)-2].ID, app)
+		}, map[string]State{Delivery: Fail}},
+		{"0 %", 0, true, func(b *bed, plain, _ string) { b.retry(app, plain) }, map[string]State{Delivery: Inconclusive, Sampling: Inconclusive}},
+		{"0 %, fraction not asked for", 0, false, func(b *bed, plain, _ string) { b.retry(app, plain) }, map[string]State{Sampling: NotTested}},
+		{"0 %, fraction not asked for, nothing retried", 0, false, func(b *bed, plain, _ string) { b.receive(plain, app) }, map[string]State{Integrity: Fail, Delivery: Fail, Sampling: NotTested}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			routes := []RouteFact{{Name: reads, Upstream: true, Clusters: []string{app}, Retries: 2, Mirrors: []MirrorFact{{v1, float64(c.share) / 1e4, c.share}}}}
+			b := newBed(setup{n: 20_000, seed: 7, routes: routes, pods: map[string][]string{app: {"a"}, v1: {"a"}}, route: onlyReads})
+			if !c.asked {
+				b.options.Fraction = nil
+			}
+			plain, mirrored := "", ""
+			for _, r := range b.results[:1000] {
+				if draw(7, r.ID) < c.share {
+					mirrored = r.ID
+				} else {
+					plain = r.ID
+				}
+			}
+			c.spoil(b, plain, mirrored)
+			vs := b.judge(t)
+			expect(t, vs, c.want)
+			if strings.Contains(vs[Sampling].Summary, "-1") {
+				t.Error(vs[Sampling].Summary)
+			}
+		})
+	}
+}
+
+// retry lets a primary arrive once more.
+func (b *bed) retry(cluster, id string) {
+	b.bump(cluster, "upstream_rq_retry", 1)
+	b.arrive(id, cluster, false)
+}
+
+// A pod that came during the run may have got what is missing.
+func TestMissingAtAForeignPod(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(*bed)
+		want  map[string]State
+		says  string
+	}{
+		{"a copy at a new pod", func(b *bed) {
+			r, _ := b.first(v2)
+			r.Pod = "v2-new"
+		}, map[string]State{Delivery: Inconclusive, Integrity: Inconclusive}, "at pods that are in no cluster"},
+		{"a copy at a new pod, and another lost", func(b *bed) {
+			r, _ := b.first(v2)
+			r.Pod = "v2-new"
+			b.lose(v2)
+		}, map[string]State{Delivery: Fail, Integrity: Inconclusive}, "lost requests"},
+		{"a primary at a new pod, and a copy lost", func(b *bed) {
+			b.lose(v2)
+			r, _ := b.first(v1)
+			r.Pod = "v1-new"
+		}, map[string]State{Delivery: Fail, Integrity: Inconclusive}, "lost requests"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(setup{n: 20_000, seed: 7})
+			c.spoil(b)
+			vs := b.judge(t)
+			expect(t, vs, c.want)
+			says(t, vs[Delivery], c.says)
+		})
 	}
 }

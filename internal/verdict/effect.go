@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"umbra/internal/stats"
@@ -110,10 +111,8 @@ func (e *effect) verdict() Verdict {
 	for _, c := range contrasts {
 		item := c.judge()
 		v.Items = append(v.Items, item)
-		if item.ClientSuspect {
-			v.Warnings = append(v.Warnings, item.Summary)
-		}
 	}
+	v.Warnings = append(v.Warnings, lagging(contrasts)...)
 	v.State = worst(v.Items)
 	v.Summary = e.summary(v)
 	return v
@@ -124,9 +123,29 @@ func (e *effect) losses() (ws []string) {
 	for _, r := range e.routes {
 		for _, m := range r.mirrors {
 			if _, high := m.cluster.ledger.missing(); high > 0 && m.partly() && r.rows > 0 {
-				ws = append(ws, fmt.Sprintf("route %s: mirrored requests whose copy did not arrive at %s count as unmirrored in the direct effect", r.Name, m.Cluster))
+				ws = append(ws, fmt.Sprintf("route %s: mirrored requests whose copy did not arrive at %s count as unmirrored in the direct effect", r.Name, clusterName(m.Cluster)))
 			}
 		}
+	}
+	return ws
+}
+
+// lagging tells, once for a route, at which gated quantiles the generator was too late for the figure to be trusted.
+func lagging(cs []*contrast) (ws []string) {
+	late := map[*route][]string{}
+	var routes []*route
+	for _, c := range cs {
+		g := &c.figures
+		if !g.Gated || g.LagNS <= g.LagLimitNS {
+			continue
+		}
+		if late[c.route] == nil {
+			routes = append(routes, c.route)
+		}
+		late[c.route] = append(late[c.route], fmt.Sprintf("%s at %s (limit %s)", ms(g.LagNS), quantileName(g.Quantile), ms(g.LagLimitNS)))
+	}
+	for _, r := range routes {
+		ws = append(ws, fmt.Sprintf("route %s: the generator lagged %s, which is too much for the direct effect to be trusted there", r.Name, strings.Join(late[r], ", ")))
 	}
 	return ws
 }
@@ -303,8 +322,14 @@ func holm(cs []*contrast) {
 	}
 }
 
+// beyondLag tells whether the effect is above the margin by more than the generator lagged at this quantile.
+func (c *contrast) beyondLag() bool {
+	g := &c.figures
+	return g.Low > g.MarginPct+100*float64(g.LagNS)/float64(max(g.PlainNS, 1))
+}
+
 // judge is the law of the direct effect at one quantile: it fails where the effect is above the margin, also without
-// the generator's own lag; it never passes.
+// the generator's own lag, and where that lag is large, by more than it; it never passes.
 func (c *contrast) judge() Item {
 	g := &c.figures
 	item := Item{Route: c.route.Name, State: NotTested, Effect: g, Approximate: c.route.shared()}
@@ -316,16 +341,14 @@ func (c *contrast) judge() Item {
 	item.ClientSuspect = g.LagNS > g.LagLimitNS
 	item.Summary = fmt.Sprintf("direct effect %s %s, margin %s %% (%s)", name, g.interval(), number(g.MarginPct), ms(g.MarginNS))
 	switch {
+	case *g.PHolm <= alpha && *g.PHolmLag <= alpha && item.ClientSuspect && !c.beyondLag():
+		item.Summary += ": beyond the margin, but not by more than the generator lagged, so not judged"
 	case *g.PHolm <= alpha && *g.PHolmLag <= alpha:
 		item.State = Fail
 		item.Summary = fmt.Sprintf("mirrored requests of %s are slower: %s", c.route.Name, item.Summary)
 	case *g.PHolm <= alpha:
 		item.ClientSuspect = true
 		item.Summary += ": beyond the margin only by the generator's own lag, so not judged"
-		return item
-	}
-	if item.ClientSuspect {
-		item.Summary += fmt.Sprintf("; the generator lagged %s at this quantile (limit %s)", ms(g.LagNS), ms(g.LagLimitNS))
 	}
 	return item
 }

@@ -3,6 +3,7 @@ package verdict
 import (
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,13 @@ func TestDirectEffect(t *testing.T) {
 				b.results[i].End += 5 * time.Millisecond
 			}
 		}, Fail, true, "the generator lagged 5.00 ms"},
+		{"an effect smaller than the lag", setup{n: 20_000}, func(b *bed) {
+			b.slow(time.Millisecond)
+			for i := range b.results {
+				b.results[i].Sent += 5 * time.Millisecond
+				b.results[i].End += 5 * time.Millisecond
+			}
+		}, NotTested, true, "not by more than the generator lagged"},
 		{"time-outs are in neither arm", setup{n: 20_000}, func(b *bed) {
 			b.results[0].Outcome = traffic.Timeout
 		}, NotTested, false, "1 request that did not end ok"},
@@ -156,5 +164,24 @@ func TestDirectEffectErrorRates(t *testing.T) {
 	}
 	if got := falseFails(random, 50, 1.5, margins); got < 0.95 {
 		t.Errorf("an effect of 50 %% is found in %v", got)
+	}
+}
+
+// Lag is told once, in one warning for a route, beside figures that are not judged by it.
+func TestLagIsToldOnce(t *testing.T) {
+	b := newBed(setup{n: 20_000, seed: 7})
+	for i := range b.results {
+		b.results[i].Sent += 5 * time.Millisecond
+		b.results[i].End += 5 * time.Millisecond
+	}
+	v := b.judge(t)[Impact]
+	if v.State != NotTested || len(v.Warnings) != 1 {
+		t.Errorf("%s: %q", v.State, v.Warnings)
+	}
+	says(t, v, "route default/app/reads: the generator lagged 5.00 ms at p50 (limit ")
+	for _, item := range v.Items {
+		if strings.Contains(item.Summary, "lagged") {
+			t.Error(item.Summary)
+		}
 	}
 }

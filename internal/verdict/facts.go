@@ -23,6 +23,8 @@ type Facts struct {
 	// Incomplete: results or receipts are known to be missing (killed before they were collected), so that the absence of
 	// a row or of a receipt proves nothing.
 	Incomplete bool `json:"incomplete"`
+	// Undrained: the run ended its drain before the mirror clusters were idle and still, so that copies may have come later.
+	Undrained bool `json:"undrained"`
 }
 
 // RouteFact is one route as programmed into the gateway.

@@ -12,7 +12,7 @@ type fate struct {
 	all       []*arrival
 	primaries []*arrival
 	copies    [][]*arrival // of each mirror of the route
-	leaked    []*arrival   // at a shadow, although the route mirrors nowhere
+	leaked    []*arrival   // at a shadow, although the route mirrors nowhere, or 0 % there
 	stray     []*arrival   // at a pod that the route names neither as destination nor as mirror
 	foreign   []*arrival   // at a pod that is in no cluster
 }
@@ -21,6 +21,7 @@ type fate struct {
 type fates struct {
 	topology *topology
 	recon    *Recon
+	sampled  bool // fractions are judged, and with them the reads that arrive at mirrors of 0 %
 	fate     fate
 	open     []*arrival // those with more than one possible role
 }
@@ -48,7 +49,34 @@ func (s *fates) of(w *row) *fate {
 	for _, a := range s.open {
 		s.guess(f, a)
 	}
+	s.disown(f)
 	return f
+}
+
+// disown takes the copies from mirrors of 0 %, which are no policy at all, so that they count as leaked. Those that
+// Sampling's exact set of 0 judges stay: a wrong fraction and a leak look the same there, and one verdict is to fail.
+func (s *fates) disown(f *fate) {
+	if s.sampled && !f.row.is(write) {
+		return
+	}
+	for i, m := range f.route.mirrors {
+		if m.Numerator > 0 {
+			continue
+		}
+		for _, a := range f.copies[i] {
+			s.leak(f, a)
+		}
+		f.copies[i] = f.copies[i][:0]
+	}
+}
+
+// leak enters an arrival that no policy explains, unless a retry of the primary does.
+func (s *fates) leak(f *fate, a *arrival) {
+	if f.route.pods[s.recon.pods.text[a.pod]] && len(f.primaries) < s.topology.tries(f.route) {
+		f.primaries = append(f.primaries, a)
+		return
+	}
+	f.leaked = append(f.leaked, a)
 }
 
 // clearCopies makes room for the copies of the route's mirrors.
@@ -83,7 +111,7 @@ func (s *fates) place(f *fate, a *arrival) bool {
 		f.primaries = append(f.primaries, a)
 	case mirror != none:
 		f.copies[mirror] = append(f.copies[mirror], a)
-	case len(f.route.mirrors) == 0 && len(s.topology.byPod[pod]) > 0:
+	case !f.route.mirrored() && len(s.topology.byPod[pod]) > 0:
 		f.leaked = append(f.leaked, a)
 	case s.topology.pods[pod]:
 		f.stray = append(f.stray, a)

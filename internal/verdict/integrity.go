@@ -3,6 +3,8 @@ package verdict
 import (
 	"fmt"
 	"strings"
+
+	"umbra/internal/stats"
 )
 
 // IntegrityFigures are one route's.
@@ -15,16 +17,20 @@ type IntegrityFigures struct {
 	Mirrored       int    `json:"mirrored"` // copies that arrived, an id once for each mirror
 	Compared       int    `json:"compared"` // of Mirrored, with the receipt of their primary, body and all
 	NotCompared    int    `json:"not_compared"`
+	NotComparedOK  int    `json:"not_compared_ok"`           // of NotCompared, those of answered requests
 	AuthorityForms string `json:"authority_forms,omitempty"` // seen at the shadow: "host", "host-shadow" or both
 
-	// What came of reads and writes (POST, PUT, PATCH, DELETE) on a route that mirrors nowhere.
+	AbortPValue *float64 `json:"abort_p_value,omitempty"` // of this many aborts by the fault's share
+
+	// What came of reads and writes (POST, PUT, PATCH, DELETE). At the shadow are those that arrived where the route mirrors
+	// nothing: it has no mirror, or one of 0 %.
 	Mirrors        bool `json:"mirrors"`
 	Reads          int  `json:"reads"`
 	ReadsAtShadow  int  `json:"reads_at_shadow"`
 	Writes         int  `json:"writes"`
 	WritesAtShadow int  `json:"writes_at_shadow"`
 
-	Failed int `json:"failed"` // ids with a finding that fails
+	Failed int `json:"failed"` // ids with a finding that fails, and what only their sum shows
 }
 
 // kind is a kind of finding.
@@ -37,8 +43,8 @@ type kind struct {
 // The kinds of Integrity's findings, in the order in which they are told.
 var kinds = []kind{
 	{"duplicate", Failure, "requests that arrived more than once at one mirror"},
-	{"mirrored_write", Failure, "writes (POST, PUT, PATCH, DELETE) that reached the shadow from a route without a mirror"},
-	{"mirrored_read", Failure, "reads that reached the shadow from a route without a mirror"},
+	{"mirrored_write", Failure, "writes (POST, PUT, PATCH, DELETE) that reached a shadow to which their route mirrors nothing"},
+	{"mirrored_read", Failure, "reads that reached a shadow to which their route mirrors nothing"},
 	{"mismatch_method", Failure, "mirrored requests whose method is not their primary's"},
 	{"mismatch_authority", Failure, "mirrored requests whose authority is not their primary's"},
 	{"mismatch_path", Failure, "mirrored requests whose path is not their primary's"},
@@ -47,12 +53,14 @@ var kinds = []kind{
 	{"lost_primary", Failure, "answered requests that reached no primary"},
 	{"lost_primary_5xx", Failure, "requests answered 5xx by the gateway that reached no primary"},
 	{"repeated_primary", Failure, "requests that reached primaries more often than the gateway tried"},
+	{"excess_aborts", Failure, "requests answered with the abort status beyond what the fault's share explains"},
 	{"unknown_id", Failure, "arrivals at the shadow with an id that was not sent, or with none"},
 	{"arrived_unsent", Failure, "requests that arrived although they were never sent"},
 	{"answered_at_gateway", Failure, "requests that the gateway was to answer by itself and that arrived behind it"},
 	{"unrouted", Failure, "requests that no route matches and that arrived behind the gateway"},
 	{"stray", Failure, "requests that arrived at a pod which their route names neither as destination nor as mirror"},
 	{"id_reused", Failure, "ids that more than one planned request carried"},
+	{"unrouted_answered", Warning, "answered requests that no route matches and whose status is not the gateway's 404 (or 400, or 301)"},
 	{"foreign_pod", Warning, "requests that arrived at a pod which is in no cluster (did pods change during the run?)"},
 	{"unknown_id_primary", Warning, "arrivals elsewhere than at a shadow with an id that was not sent, or with none (other traffic?)"},
 	{"unknown_id_partial", Warning, "arrivals with an id of which no result is left, as the run was cut short"},
@@ -72,12 +80,17 @@ type integrity struct {
 	found    map[string]*Finding
 	failing  bool // the id being visited has failed already
 	routed   int  // requests that the table has a route for
+	notFound int  // requests that it has none for, answered 404
+
+	aborted, repeated map[*route][]string // examples
+	doubted           map[*route]string   // why a route cannot pass, though nothing of it failed
 }
 
 func newIntegrity(t *topology, r *Recon) *integrity {
-	j := &integrity{topology: t, recon: r, figures: map[*route]*IntegrityFigures{}, forms: map[*route]*[2]bool{}, found: map[string]*Finding{}}
+	j := &integrity{topology: t, recon: r, figures: map[*route]*IntegrityFigures{}, forms: map[*route]*[2]bool{}, found: map[string]*Finding{},
+		aborted: map[*route][]string{}, repeated: map[*route][]string{}, doubted: map[*route]string{}}
 	for _, rt := range t.routes {
-		j.figures[rt] = &IntegrityFigures{Mirrors: len(rt.mirrors) > 0}
+		j.figures[rt] = &IntegrityFigures{Mirrors: rt.mirrored()}
 		j.forms[rt] = &[2]bool{}
 	}
 	j.figures[nil] = &IntegrityFigures{} // of requests that no route matches
@@ -89,15 +102,21 @@ func newIntegrity(t *topology, r *Recon) *integrity {
 
 // note enters an id under a kind of finding.
 func (j *integrity) note(code, id string) {
+	f := j.finding(code)
+	f.Count++
+	if id != "" {
+		f.Examples = example(f.Examples, id)
+	}
+}
+
+// finding gives the finding of a kind, or makes it.
+func (j *integrity) finding(code string) *Finding {
 	f := j.found[code]
 	if f == nil {
 		f = &Finding{Code: code}
 		j.found[code] = f
 	}
-	f.Count++
-	if id != "" {
-		f.Examples = example(f.Examples, id)
-	}
+	return f
 }
 
 // fail enters an id under a kind of finding that fails, and counts it once among its route's failures.
@@ -126,9 +145,7 @@ func (j *integrity) visit(f *fate) {
 	case len(f.all) > 0 && !f.row.is(sent):
 		j.fail("arrived_unsent", f)
 	case f.route == nil:
-		if len(f.all) > 0 {
-			j.fail("unrouted", f)
-		}
+		j.unrouted(f)
 	case !f.route.upstream():
 		if len(f.all) > 0 {
 			j.fail("answered_at_gateway", f)
@@ -136,6 +153,20 @@ func (j *integrity) visit(f *fate) {
 	default:
 		j.primary(f)
 		j.shadow(f)
+	}
+}
+
+// unrouted checks a request that no route matches: the gateway answers it 404 (400 where it cannot read it, 301 where it
+// wants TLS), or else something serves it that is not in the table.
+func (j *integrity) unrouted(f *fate) {
+	switch {
+	case len(f.all) > 0:
+		j.fail("unrouted", f)
+	case f.row.outcome != ok:
+	case f.row.status == 404:
+		j.notFound++
+	case f.row.status != 400 && f.row.status != 301:
+		j.note("unrouted_answered", f.row.id)
 	}
 }
 
@@ -163,6 +194,7 @@ func (j *integrity) tally(f *fate) {
 	}
 	if f.aborted() {
 		g.Aborted++
+		j.aborted[f.route] = example(j.aborted[f.route], f.row.id)
 	}
 	g.Primaries += len(f.primaries)
 	switch {
@@ -177,6 +209,10 @@ func (j *integrity) tally(f *fate) {
 // primary checks how often the request reached its primary. What the client ended may have arrived or not.
 func (j *integrity) primary(f *fate) {
 	n := len(f.primaries)
+	if n > 1 {
+		f.route.again += n - 1
+		j.repeated[f.route] = example(j.repeated[f.route], f.row.id)
+	}
 	switch {
 	case f.row.outcome != ok || f.aborted():
 	case n > j.topology.tries(f.route):
@@ -188,6 +224,68 @@ func (j *integrity) primary(f *fate) {
 		j.fail("lost_primary_5xx", f)
 	default:
 		j.fail("lost_primary", f)
+	}
+}
+
+// overtried checks that the gateway's retries explain all primary receipts after a request's first, which no row can
+// show alone.
+func (j *integrity) overtried() {
+	if j.found["repeated_primary"] != nil {
+		return // rows show it alone
+	}
+	told := map[*route]bool{}
+	for _, r := range j.topology.routes {
+		retries, known := j.topology.retried(r)
+		again, ids, twice := 0, []string(nil), false
+		for _, other := range j.topology.within(r) {
+			again += other.again
+			ids = append(ids, j.repeated[other]...)
+			twice = twice || told[other]
+		}
+		if surplus := again - int(retries); known && surplus > 0 && !twice {
+			j.surplus("repeated_primary", r, surplus, ids)
+			for _, other := range j.topology.within(r) {
+				told[other] = true
+			}
+		}
+	}
+}
+
+// surplus enters a finding that only the sum of a route's requests shows.
+func (j *integrity) surplus(code string, r *route, n int, ids []string) {
+	f := j.finding(code)
+	f.Count += n
+	for _, id := range ids {
+		f.Examples = example(f.Examples, id)
+	}
+	j.figures[r].Failed += n
+}
+
+// abortAlpha is the level at which more aborts than the faults' shares explain fail; at alpha they are in doubt. A gateway
+// that is right reaches it once in a thousand runs.
+const abortAlpha = 0.001
+
+// overaborted checks that the faults' shares explain the requests that were answered with their status and never
+// arrived: others were lost, and answered alike. Holm keeps chance at its level over all routes.
+func (j *integrity) overaborted() {
+	var routes []*route
+	var p []float64
+	for _, r := range j.topology.routes {
+		if g := j.figures[r]; r.upstream() && r.AbortNumerator > 0 && g.Aborted > 0 {
+			routes, p = append(routes, r), append(p, stats.TailGE(g.Requests, g.Aborted, r.abortShare()))
+		}
+	}
+	for i, adjusted := range stats.Holm(p) {
+		r := routes[i]
+		g := j.figures[r]
+		g.AbortPValue = &p[i]
+		surplus := g.Aborted - int(float64(g.Requests)*r.abortShare())
+		switch {
+		case adjusted <= abortAlpha:
+			j.surplus("excess_aborts", r, surplus, j.aborted[r])
+		case adjusted <= alpha:
+			j.doubted[r] = fmt.Sprintf("%s more answered with the abort status than the fault's share would give, which chance hardly explains", count(surplus))
+		}
 	}
 }
 
@@ -223,9 +321,8 @@ func (j *integrity) shadow(f *fate) {
 
 // compare holds the copies that one mirror got against the primary's.
 func (j *integrity) compare(f *fate, copies []*arrival) {
-	g := j.figures[f.route]
 	if len(f.primaries) == 0 {
-		g.NotCompared++
+		j.notCompared(f)
 		j.note("no_primary_receipt", f.row.id)
 		return
 	}
@@ -235,9 +332,17 @@ func (j *integrity) compare(f *fate, copies []*arrival) {
 	}
 	j.report(f, all)
 	if all&(bodyUnread|undigested|bodyShortened) != 0 {
-		g.NotCompared++
+		j.notCompared(f)
 	} else {
-		g.Compared++
+		j.figures[f.route].Compared++
+	}
+}
+
+func (j *integrity) notCompared(f *fate) {
+	g := j.figures[f.route]
+	g.NotCompared++
+	if f.row.outcome == ok {
+		g.NotComparedOK++
 	}
 }
 
@@ -362,8 +467,10 @@ func shadowed(authority string) string {
 	return authority[:i] + "-shadow" + authority[i:]
 }
 
-// verdict sums up; every id must have been visited.
+// verdict sums up; every id must have been visited, and the ledgers settled.
 func (j *integrity) verdict() Verdict {
+	j.overtried()
+	j.overaborted()
 	v := Verdict{Name: Integrity, Findings: j.findings()}
 	var all IntegrityFigures
 	for _, r := range append(append([]*route{}, j.topology.routes...), nil) {
@@ -387,10 +494,21 @@ func (j *integrity) verdict() Verdict {
 	if v.State == Pass && worst(v.Items) == Inconclusive {
 		v.State, v.Summary = Inconclusive, headline(v.Items, Inconclusive)
 	}
+	if n := j.figures[nil].Requests; n > 0 {
+		v.Warnings = append(v.Warnings, j.withoutRoute(n))
+	}
 	if j.guessed() {
 		v.Warnings = append(v.Warnings, "primary and mirror share pods: which receipt is whose was told by the order of arrival, so this is approximate")
 	}
 	return v
+}
+
+// withoutRoute tells of requests that no route matches: nothing of them was tested.
+func (j *integrity) withoutRoute(n int) string {
+	if j.notFound == n {
+		return plural(n, "request matches no route and was", "requests match no route and were") + " answered 404 by the gateway"
+	}
+	return fmt.Sprintf("%s no route; %s of them were answered 404 by the gateway", plural(n, "request matches", "requests match"), count(j.notFound))
 }
 
 // guessed tells whether a route that got requests had arrivals that only their order could tell apart.
@@ -421,7 +539,7 @@ func (j *integrity) judge(all *IntegrityFigures, findings []Finding) (State, str
 		return Fail, s
 	}
 	proof := atShadow(all)
-	compared := fmt.Sprintf("%s equal to their primary's, no duplicate, no unknown id, no lost primary", plural(all.Compared, "mirrored request", "mirrored requests"))
+	compared := all.compared() + ", no duplicate, no unknown id, no lost primary"
 	switch {
 	case all.Requests == 0:
 		return Inconclusive, "no request was sent"
@@ -431,12 +549,29 @@ func (j *integrity) judge(all *IntegrityFigures, findings []Finding) (State, str
 		return Inconclusive, "results or receipts are missing; of what is left: " + compared
 	case j.found["foreign_pod"] != nil:
 		return Inconclusive, fmt.Sprintf("%s arrived at pods that are in no cluster; of the others: %s", count(j.found["foreign_pod"].Count), compared)
+	case j.topology.unsettled():
+		return Inconclusive, "the run ended before the mirror clusters were idle, so duplicates could still have come; so far: " + compared
 	case all.Compared > 0:
 		return Pass, join([]string{compared, proof}, "; ")
 	case j.topology.anyMirrors():
 		return Inconclusive, fmt.Sprintf("no mirrored request could be compared with its primary's, of %s that arrived", count(all.Mirrored))
 	}
 	return Pass, join([]string{"no route mirrors, and no request reached a shadow or lost its primary", proof}, "; ")
+}
+
+// compared is "497 mirrored requests equal to their primary's", with how many there were where some could not be
+// compared.
+func (g *IntegrityFigures) compared() string {
+	if g.Compared == g.Mirrored {
+		return plural(g.Compared, "mirrored request", "mirrored requests") + " equal to their primary's"
+	}
+	return fmt.Sprintf("%s of %s compared, equal to their primary's", count(g.Compared), plural(g.Mirrored, "mirrored request", "mirrored requests"))
+}
+
+// tooFew tells whether too much of what was mirrored could not be compared: any of an answered request, as receipts
+// are whole there; more than half where the client ended requests.
+func (g *IntegrityFigures) tooFew() bool {
+	return g.NotComparedOK > 0 || 2*g.Compared < g.Mirrored
 }
 
 // anyMirrors tells whether any route mirrors more than 0 %.
@@ -488,6 +623,9 @@ func (j *integrity) item(r *route, g *IntegrityFigures) Item {
 		item.Summary = fmt.Sprintf("%s of %s failed", count(g.Failed), plural(g.Requests, "request", "requests"))
 	case g.Requests == 0:
 		item.State, item.Summary = NotTested, "got no request"
+	case r == nil && j.found["unrouted_answered"] != nil:
+		item.State = Inconclusive
+		item.Summary = fmt.Sprintf("%s of %s answered otherwise than by the gateway's 404, though no route matches", count(j.found["unrouted_answered"].Count), plural(g.Requests, "request was", "requests were"))
 	case r == nil:
 		item.Summary = fmt.Sprintf("none of %s arrived behind the gateway, as none matches a route", plural(g.Requests, "request", "requests"))
 	case !r.upstream():
@@ -500,8 +638,13 @@ func (j *integrity) item(r *route, g *IntegrityFigures) Item {
 		item.State, item.Summary = NotTested, fmt.Sprintf("of %s none arrived at a shadow, so there is nothing to compare", plural(g.Requests, "request", "requests"))
 	case g.Compared == 0 && g.Mirrored > 0:
 		item.State, item.Summary = Inconclusive, fmt.Sprintf("route %s: no mirrored request could be compared, of %s that arrived", item.Route, count(g.Mirrored))
+	case g.tooFew():
+		item.State, item.Summary = Inconclusive, fmt.Sprintf("route %s: %s of %s compared with their primary's", item.Route, count(g.Compared), plural(g.Mirrored, "mirrored request", "mirrored requests"))
 	default:
 		item.Summary = fmt.Sprintf("%s of %s compared, all equal to their primary's", count(g.Compared), plural(g.Mirrored, "mirrored request", "mirrored requests"))
+	}
+	if why := j.doubted[r]; why != "" && item.State == Pass {
+		item.State, item.Summary = Inconclusive, why
 	}
 	return item
 }

@@ -13,7 +13,7 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	sampled := &sampling{topology: t, within: o.Fraction}
 	affected := newEffect(t, r, o.Margins)
 	met := &objectives{asked: o.Objectives}
-	told := &fates{topology: t, recon: r}
+	told := &fates{topology: t, recon: r, sampled: o.Fraction != nil}
 	for i := range r.rows {
 		fate := told.of(&r.rows[i])
 		intact.visit(fate)

@@ -39,7 +39,7 @@ type objectives struct {
 }
 
 func (o *objectives) visit(w *row) {
-	if len(o.asked) > 0 && w.is(planned) && w.phase == stage {
+	if len(o.asked) > 0 && w.is(planned) && !w.is(stopped) && w.phase == stage {
 		o.rows = append(o.rows, w)
 	}
 }

@@ -79,6 +79,11 @@ func TestObjectives(t *testing.T) {
 		{"errors: time-outs", 3000, failed(30, traffic.Timeout, 0), errors(0.1), Fail, false, ""},
 		{"errors: in flight", 3000, failed(30, traffic.Inflight, 0), errors(0.1), Fail, false, ""},
 		{"errors: unsent", 3000, failed(30, traffic.Unsent, 0), errors(0.1), Fail, false, ""},
+		{"errors: what a stop took out of the plan", 6000, func(rs []traffic.Result) {
+			for i := range rs[:3000] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent = traffic.Unsent, traffic.Stopped, traffic.Never
+			}
+		}, errors(0.1), Pass, false, "0 of 3,000"},
 		{"errors: at the limit", 10_000, failed(10, traffic.OK, 500), errors(0.1), Inconclusive, false, "too near"},
 		{"errors: none tolerated", 10, nil, errors(0), Pass, false, "none is tolerated"},
 		{"errors: none tolerated, one seen", 10_000, failed(1, traffic.OK, 500), errors(0), Fail, false, "1 of 10,000"},

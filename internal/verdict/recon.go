@@ -44,6 +44,7 @@ const (
 	write                           // by its method
 	unreached                       // its error proves that it never came to the gateway
 	mirroredIn                      // its block, if any, has the mirror on
+	stopped                         // the run was stopped before its time
 )
 
 // is tells whether all of the flags are set.
@@ -108,6 +109,7 @@ func (r *Recon) AddResult(res *traffic.Result) {
 	w.set(sent, res.Sent != traffic.Never && res.Outcome != traffic.Unsent)
 	w.set(write, slices.Contains(writes, res.Method))
 	w.set(unreached, slices.Contains(ConnectErrors, res.Error))
+	w.set(stopped, res.Outcome == traffic.Unsent && res.Error == traffic.Stopped)
 	w.set(mirroredIn, res.Phase != traffic.PhaseBlock || res.Arm == "on")
 }
 

@@ -2,6 +2,8 @@ package verdict
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"umbra/internal/stats"
 )
@@ -52,6 +54,9 @@ func (s *sampling) visit(f *fate) {
 	}
 	reached := f.reached()
 	for i, m := range f.route.mirrors {
+		if m.Numerator == 0 && len(f.leaked) > 0 {
+			continue // Integrity judges it
+		}
 		m.tally.enter(f, f.shadowed(i), reached)
 	}
 	if f.judged() && reached == certainThere {
@@ -116,21 +121,31 @@ func (s *sampling) verdict() Verdict {
 	case v.State == NotTested:
 		v.State, v.Summary = Inconclusive, "no mirroring route got a request that could be mirrored"
 	default:
-		v.Summary = headline(v.Items, v.State)
+		v.Summary = join([]string{headline(v.Items, v.State), untested(v.Items)}, "; ")
 	}
 	return v
 }
 
+// untested names the routes that were not tested.
+func untested(items []Item) string {
+	var routes []string
+	for _, item := range items {
+		if item.State == NotTested && !slices.Contains(routes, item.Route) {
+			routes = append(routes, item.Route)
+		}
+	}
+	if len(routes) == 0 {
+		return ""
+	}
+	return "not tested: " + strings.Join(routes, ", ")
+}
+
 // confusing is how many retries of primaries may have been taken for copies, as they share pods with the mirror.
 func (s *sampling) confusing(m *mirror) int {
-	n, known := s.topology.retried(m.route)
-	switch {
-	case !m.shared:
-		return 0
-	case !known && m.route.Retries > 0:
-		return m.tally.mirrored
+	if n, known := s.topology.confusing(m); known {
+		return n
 	}
-	return int(n)
+	return m.tally.mirrored
 }
 
 // sample is the test of one mirror policy. What is not known exactly is bounded: x from xLow to xHigh of n from nLow to
@@ -225,7 +240,7 @@ func (c *sample) judge() (Item, []Finding) {
 	var findings []Finding
 	switch {
 	case c.mirror.route.rows == 0 || c.nHigh == 0:
-		item.State, item.Summary = NotTested, fmt.Sprintf("route %s got no request that could be mirrored to %s", item.Route, item.Cluster)
+		item.State, item.Summary = NotTested, fmt.Sprintf("route %s got no request that could be mirrored to %s", item.Route, clusterName(item.Cluster))
 	case c.nLow == 0:
 		item.State, item.Summary = Inconclusive, fmt.Sprintf("no request of route %s is known to have reached the gateway", item.Route)
 	case c.mirror.Numerator == 0:
@@ -241,9 +256,11 @@ func (c *sample) judge() (Item, []Finding) {
 // nobody judges a fraction of 0.
 func (c *sample) nobody() (State, string, []Finding) {
 	switch {
-	case c.mirror.tally.mirrored > 0:
+	case c.mirror.tally.mirrored > 0 && c.xLow > 0:
 		return Fail, fmt.Sprintf("%s of %s mirrored, of a route that mirrors 0 %%", count(c.mirror.tally.mirrored), count(c.nLow)),
 			[]Finding{{Code: "mirrored_at_zero", Severity: Failure, Text: "requests that were mirrored although the fraction is 0", Count: c.mirror.tally.mirrored, Examples: c.mirror.tally.with}}
+	case c.mirror.tally.mirrored > 0:
+		return Inconclusive, fmt.Sprintf("%s arrived of 0 %%; %s", count(c.mirror.tally.mirrored), c.unsure), nil
 	case c.xHigh > 0:
 		return Inconclusive, "nothing of 0 % arrived; " + c.unsure, nil
 	}
@@ -286,13 +303,17 @@ func (c *sample) fraction() (State, string) {
 
 // sentence is "10.1 % of 20,000 mirrored (90 % interval 9.72 … 10.43), programmed 10 % ± 1".
 func (c *sample) sentence() string {
-	return fmt.Sprintf("%s %% of %s mirrored (90 %% interval %s … %s), programmed %s %% ± %s", number(c.figures.EstimatePercent), count(c.nLow),
+	share := number(c.figures.EstimatePercent)
+	if c.xHigh > c.xLow {
+		share += " to " + number(100*float64(c.xHigh)/float64(c.nLow))
+	}
+	return fmt.Sprintf("%s %% of %s mirrored (90 %% interval %s … %s), programmed %s %% ± %s", share, count(c.nLow),
 		number(c.figures.LowPercent), number(c.figures.HighPercent), number(c.p0*100), number(c.figures.WithinPoints)) + c.aside()
 }
 
 // aside tells of what was counted in although it did not arrive.
 func (c *sample) aside() string {
-	if c.xLow == c.mirror.tally.mirrored {
+	if c.xLow <= c.mirror.tally.mirrored {
 		return ""
 	}
 	return fmt.Sprintf(", %s of them by the gateway's word alone, as the shadow did not get them", count(c.xLow-c.mirror.tally.mirrored))

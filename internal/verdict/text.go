@@ -47,6 +47,20 @@ func ms(d time.Duration) string {
 // quantileName is p99, p99.9.
 func quantileName(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
 
+// clusterName is a cluster without the parts that are the same everywhere: outbound|80|v2|my-app.shop.svc.cluster.local
+// is my-app.shop:80/v2.
+func clusterName(full string) string {
+	parts := strings.Split(full, "|")
+	if len(parts) != 4 {
+		return full
+	}
+	name := strings.TrimSuffix(parts[3], ".svc.cluster.local") + ":" + parts[1]
+	if parts[2] != "" {
+		name += "/" + parts[2]
+	}
+	return name
+}
+
 // join links the parts that are not empty.
 func join(parts []string, by string) string {
 	var kept []string

@@ -20,6 +20,7 @@ type route struct {
 	mirrors []*mirror
 	pods    map[string]bool // of its primary destinations
 	rows    int             // of any phase, that were sent
+	again   int             // primary receipts after a request's first
 }
 
 // mirror is one mirror policy of a route, with what was seen of it.
@@ -28,6 +29,7 @@ type mirror struct {
 	route   *route
 	cluster *cluster
 	shared  bool // some of its pods are primaries of its route, or another mirror's of it
+	primary bool // some of its pods are primaries of its route
 	tally   tally
 }
 
@@ -101,6 +103,7 @@ func (t *topology) clusterOf(name string) *cluster {
 func (r *route) markShared() {
 	for _, m := range r.mirrors {
 		for p := range m.cluster.pods {
+			m.primary = m.primary || r.pods[p]
 			m.shared = m.shared || r.pods[p] || slices.ContainsFunc(r.mirrors, func(o *mirror) bool { return o != m && o.cluster.pods[p] })
 		}
 	}
@@ -113,6 +116,9 @@ func (r *route) shared() bool {
 
 // upstream tells whether the route's requests leave the gateway.
 func (r *route) upstream() bool { return r.Upstream && r.AbortNumerator < million }
+
+// abortShare is the share of requests that the route's fault is to answer.
+func (r *route) abortShare() float64 { return min(1, float64(r.AbortNumerator)/million) }
 
 // mirrored tells whether the route has a mirror that is to get anything.
 func (r *route) mirrored() bool {
@@ -131,10 +137,44 @@ func (t *topology) retried(r *route) (n uint64, known bool) {
 	return n, true
 }
 
+// within lists the routes, r among them, whose primaries' clusters are all r's: every retry of theirs is counted there.
+func (t *topology) within(r *route) (rs []*route) {
+	for _, o := range t.routes {
+		if !slices.ContainsFunc(o.Clusters, func(c string) bool { return !slices.Contains(r.Clusters, c) }) {
+			rs = append(rs, o)
+		}
+	}
+	return rs
+}
+
 // tries is how many primary arrivals a request of the route may have: 1 where the gateway says that it retried none.
 func (t *topology) tries(r *route) int {
 	if n, known := t.retried(r); known && n == 0 {
 		return 1
 	}
 	return 1 + r.Retries
+}
+
+// confusing is how many retries of the route's primaries may have been taken for copies of a mirror that shares their
+// pods: those that no further receipt of a primary accounts for. Not known where the gateway does not count retries.
+func (t *topology) confusing(m *mirror) (n int, known bool) {
+	if !m.primary {
+		return 0, true
+	}
+	retries, known := t.retried(m.route)
+	if !known && m.route.Retries == 0 {
+		return 0, true
+	}
+	return max(0, int(retries)-m.route.again), known
+}
+
+// unsettled tells whether the run ended before copies that were on their way to some mirror had arrived; the ledgers
+// must be settled.
+func (t *topology) unsettled() bool {
+	return slices.ContainsFunc(t.clusters, t.clusterUnsettled)
+}
+
+func (t *topology) clusterUnsettled(c *cluster) bool {
+	g := &c.ledger.figures
+	return t.facts.Undrained && (g.Pending > 0 || c.ledger.known && g.Missing > 0)
 }

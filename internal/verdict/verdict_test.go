@@ -110,6 +110,8 @@ func TestText(t *testing.T) {
 		{number(10), "10"}, {number(0.1 * 100), "10"}, {number(0.5699), "0.5699"}, {number(7.000000000000001), "7"}, {number(math.Pi * 10), "31.42"},
 		{ms(1500 * time.Microsecond), "1.50 ms"}, {ms(50 * time.Millisecond), "50.0 ms"}, {ms(2 * time.Second), "2000 ms"},
 		{quantileName(99.9), "p99.9"}, {plural(1, "row", "rows"), "1 row"}, {plural(2, "row", "rows"), "2 rows"},
+		{clusterName("outbound|80|v2|my-app.shop.svc.cluster.local"), "my-app.shop:80/v2"}, {clusterName("outbound|9000||audit.example.com"), "audit.example.com:9000"},
+		{clusterName("shadow"), "shadow"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)
@@ -172,6 +174,14 @@ func FuzzJudge(f *testing.F) {
 		b := newBed(setup{})
 		b.bump(v2, "upstream_rq_total", uint64(len(script)%7))
 		b.facts.Partial = len(script)%2 == 0
+		b.facts.Undrained = len(script)%3 == 0
+		b.bump(v2, "upstream_rq_pending_active", uint64(len(script)%4))
+		if len(script)%5 == 0 {
+			b.options.Fraction = nil
+		}
+		if len(script)%11 == 0 {
+			b.facts.Routes[1].Mirrors = []MirrorFact{{v1, 0, 0}}
+		}
 		vs, err := r.Judge(b.facts, b.options)
 		if err != nil || len(vs) != 5 {
 			t.Fatalf("%d verdicts, %v", len(vs), err)
@@ -179,6 +189,14 @@ func FuzzJudge(f *testing.F) {
 		for _, v := range vs {
 			if v.State == Pass && (b.facts.Partial || v.Name == Impact) {
 				t.Errorf("%s passed", v.Name)
+			}
+			if v.State == Pass && v.Name == Integrity && b.facts.Undrained && len(script)%4 > 0 {
+				t.Error("Integrity passed before the mirrors were idle")
+			}
+			for _, item := range v.Items {
+				if item.State == Pass && item.Delivery != nil && item.Delivery.Pending > 0 {
+					t.Errorf("Delivery to %s passed with requests that wait", item.Cluster)
+				}
 			}
 			for _, finding := range v.Findings {
 				if v.State != Fail && finding.Severity == Failure {
