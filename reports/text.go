@@ -30,7 +30,7 @@ func (r *Report) Text(w io.Writer, colours bool) error {
 		t.verdict(&v)
 	}
 	t.mesh(r.Mesh)
-	t.figures(&r.Figures)
+	t.figures(r)
 	t.list("Warnings", r.Warnings)
 	t.list("Not modelled by this mesh, though the manifests ask for it", r.Run.NotModelled)
 	t.run(r)
@@ -147,11 +147,15 @@ func or(a, b string) string {
 	return b
 }
 
-func (t *text) figures(f *summary.Figures) {
+func (t *text) figures(r *Report) {
+	f, planned := &r.Figures, "planned"
+	if !r.Run.Finished && r.Run.Planned == 0 { // a killed run could not say any more
+		planned = "rows were written of a plan that was cut"
+	}
 	t.title("Load")
-	t.paragraph("  ", fmt.Sprintf("%d planned = %d ok + %d error + %d timeout + %d in flight + %d unsent", f.Planned, f.OK, f.Error, f.Timeout, f.Inflight, f.Unsent))
+	t.paragraph("  ", fmt.Sprintf("%d %s = %d ok + %d error + %d timeout + %d in flight + %d unsent", f.Planned, planned, f.OK, f.Error, f.Timeout, f.Inflight, f.Unsent))
 	if f.Warmup > 0 {
-		t.paragraph("  ", fmt.Sprintf("%d of them are the warm-up, which is not judged", f.Warmup))
+		t.paragraph("  ", fmt.Sprintf("%d of them are the warm-up, which sampling, impact and objectives leave out", f.Warmup))
 	}
 	if f.Span > 0 {
 		t.paragraph("  ", fmt.Sprintf("asked %.1f/s, sent %.1f/s for %v", f.Asked, f.Sent, f.Span.Round(time.Millisecond)))

@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"umbra/internal/mesh"
+	"umbra/internal/route"
 	"umbra/internal/traffic"
 )
 
@@ -207,8 +208,12 @@ func (r *reader) weights(raw value[[]value[rawEntry]], entries []Entry) {
 }
 
 func (r *reader) entry(raw *rawEntry, path string, files *tables) (Entry, maker) {
-	if raw.method.given() && raw.method.v == "CONNECT" {
-		r.fault(raw.method.at, "%s.method: CONNECT is never mirrored and cannot be replayed; use another method", path)
+	switch method := raw.method; {
+	case !method.given():
+	case method.v == "CONNECT":
+		r.fault(method.at, "%s.method: CONNECT is never mirrored and cannot be replayed; use another method", path)
+	case !route.TakesMethod(method.v):
+		r.fault(method.at, "%s.method: Envoy does not know %s and answers 400 to it; use another method, like GET, POST or SEARCH", path, method.v)
 	}
 	m := maker{
 		path: r.template(raw.path, inPath, path+".path", files),

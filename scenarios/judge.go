@@ -50,6 +50,7 @@ func Judge(dir string, visit func(start time.Time, r *traffic.Result) error) (*J
 	if f.out.Scenario == nil {
 		return &f.out, nil
 	}
+	f.facts.Undrained = !f.out.Record.Drained
 	f.facts.Partial = f.facts.Incomplete || f.out.Record.Partial() != ""
 	verdicts, err := f.recon.Judge(f.facts, f.out.Scenario.Checks.options())
 	if err != nil {

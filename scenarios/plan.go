@@ -204,8 +204,12 @@ func CheckTraffic(file string) (n int, err error) {
 	return n, nil
 }
 
-// CheckTraffic reads the scenario's capture, where it has one, to its end; see the function of the same name.
-func (s *Scenario) CheckTraffic() error {
+// CheckPlan tells what would keep the plan from being played to its end: too many requests, or a capture that is bad;
+// it reads the capture whole.
+func (s *Scenario) CheckPlan() error {
+	if err := replay.CheckStages(s.stages()); err != nil {
+		return diag.Faults{{File: s.File, Msg: "load.stages: " + err.Error()}}
+	}
 	if s.Capture == nil {
 		return nil
 	}

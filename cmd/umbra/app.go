@@ -18,10 +18,14 @@ func appCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "app",
 		Short: "Serve the two-version app: HTTP/1.1 and h2c, a receipt for every request",
-		Long: `Serve the app that stands behind the mesh: every request but /health gets a receipt, which GET /receipts on the admin
-port gives as an Arrow IPC stream; GET /metrics there is Prometheus text. SIGTERM drains it.`,
+		Long: `Serve the app that stands behind the mesh: every request but /health gets a receipt, which
+GET /receipts on the admin port gives as an Arrow IPC stream; GET /metrics there is Prometheus text.
+SIGTERM drains it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := config.Check(); err != nil {
+				return err
+			}
 			a, err := app.Start(c.Context(), config)
 			if err != nil {
 				return broken(err)

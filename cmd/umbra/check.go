@@ -23,7 +23,7 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Validate a scenario and its manifests; every fault at once",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := load(args[0])
 			if asJSON {

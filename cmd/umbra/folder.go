@@ -30,6 +30,9 @@ func newFolder(given, name string) (string, error) {
 }
 
 func emptyFolder(dir string) error {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("--out %s: this is a file; give a folder that is new or empty", dir)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return broken(err)
 	}

@@ -28,9 +28,16 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends ctx: runs drain and report. From then on a signal does what it does by default: it ends umbra.
-	context.AfterFunc(ctx, stop)
+	ctx, interrupt := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { // it ends with the process
+		<-signals
+		interrupt() // runs drain, and report
+		<-signals
+		fmt.Fprintln(os.Stderr, "umbra: left at once; umbra verify judges what there is")
+		os.Exit(exitInterrupted)
+	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -88,16 +95,27 @@ func broken(err error) error {
 	return statusError{exitMesh, err}
 }
 
+// exactly asks for one argument, and names it.
+func exactly(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s takes one %s, and %d are given: %s", c.Name(), what, len(args), c.UseLine())
+		}
+		return nil
+	}
+}
+
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "umbra",
 		Short: "Prove what mirrored traffic in Istio does: every request once and unchanged, in the configured fraction, at whose cost",
-		Long: `umbra stands up a mesh with two versions of an app, replays traffic through its ingress gateway at a controlled rate,
-reconciles request by request what the shadow got, and ends with a verdict.
+		Long: `umbra stands up a mesh with two versions of an app, replays traffic through its ingress gateway
+at a controlled rate, reconciles request by request what the shadow got, and ends with a verdict.
 
-Results go to standard output, progress and messages to standard error. Exit status: 0 passed; 1 a verdict or an
-objective failed; 2 bad usage, scenario or input; 3 a gated time figure is not to be trusted because of the client;
-4 inconclusive or invalid; 5 the mesh or the machine failed; 130 interrupted.`,
+Results go to standard output, progress and messages to standard error. Exit status: 0 passed;
+1 a verdict or an objective failed; 2 bad usage, scenario or input; 3 a gated time figure is not to
+be trusted because of the client; 4 inconclusive or invalid; 5 the mesh or the machine failed;
+130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}

@@ -44,12 +44,13 @@ func replayCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay [TRAFFIC] URL",
 		Short: "Replay a traffic file, or one request, against any URL at a controlled rate",
-		Long: `Replay a traffic file, or the one request that URL names, against any URL: an open loop at a rate, or with --rate max
-a closed loop. No mesh is needed, and none is judged. Each request is timed from the instant it was due; the folder gets
-a row for each planned request, HDR histograms and the report.
+		Long: `Replay a traffic file, or the one request that URL names, against any URL: an open loop at a rate,
+or with --rate max a closed loop. No mesh is needed, and none is judged. Each request is timed from
+the instant it was due; the folder gets a row for each planned request, HDR histograms and the
+report.
 
-The requests of a traffic file are sent in their order, from its begin again when it is over, to URL's host; without
---rate they are sent once, as they were captured.`,
+The requests of a traffic file are sent in their order, from its begin again when it is over, to
+URL's host; without --rate they are sent once, as they were captured.`,
 		Example: `  umbra replay http://127.0.0.1:8080/api/items --rate 500 --for 10s
   umbra replay shop.jsonl.zst http://127.0.0.1:8080 --rate 200 --for 1m
   umbra replay shop.jsonl.zst http://127.0.0.1:8080 --speed 2`,
@@ -82,6 +83,9 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 	if len(args) == 2 {
 		file = args[0]
 	}
+	if err := o.idle(c, file); err != nil {
+		return err
+	}
 	plan, err := o.plan(file, target)
 	if err != nil {
 		return err
@@ -104,6 +108,32 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 		return statusError{exitMesh, fmt.Errorf("no request was answered by %s", target)}
 	}
 	return exit(status)
+}
+
+// idle refuses flags that would do nothing.
+func (o *replayOptions) idle(c *cobra.Command, file string) error {
+	var unused []string
+	why := "goes only without TRAFFIC, whose requests are sent as they are"
+	switch {
+	case file != "":
+		unused = []string{"method", "header", "body"}
+	default:
+		unused, why = []string{"keep-host", "speed"}, "goes only with TRAFFIC"
+	}
+	for _, name := range unused {
+		if c.Flags().Changed(name) {
+			return fmt.Errorf("--%s %s", name, why)
+		}
+	}
+	switch {
+	case o.rate == "" && c.Flags().Changed("for"):
+		return errors.New("--for goes only with --rate: without it the traffic file is sent once")
+	case (o.rate == "" || o.rate == "max") && c.Flags().Changed("arrivals"):
+		return errors.New("--arrivals goes only with a --rate in requests a second")
+	case o.rate != "" && c.Flags().Changed("speed"):
+		return errors.New("--speed goes only without --rate")
+	}
+	return nil
 }
 
 // parseTarget reads the URL that the load goes to.

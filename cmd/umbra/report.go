@@ -24,7 +24,7 @@ func verifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Judge a run again from its folder alone; writes nothing",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly("DIR"),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := judged(args[0], nil)
 			if err != nil {
@@ -42,7 +42,7 @@ func reportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report DIR",
 		Short: "Judge a run again from its folder alone, and write its reports anew",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly("DIR"),
 		RunE: func(c *cobra.Command, args []string) error {
 			status, err := conclude(c, args[0], asJSON)
 			if err != nil {

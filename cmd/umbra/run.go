@@ -32,11 +32,12 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run FILE",
 		Short: "Run a scenario: mirror, replay, reconcile, and give a verdict",
-		Long: `Run a scenario from its file: stand the mesh up, check that it is configured as the manifests say, replay the traffic,
-wait until the mirrors have ended, collect the receipts of every replica, and judge. The folder of the run holds all
-evidence; "umbra verify" judges it again.
+		Long: `Run a scenario from its file: stand the mesh up, check that it is configured as the manifests say,
+replay the traffic, wait until the mirrors have ended, collect the receipts of every replica, and
+judge. The folder of the run holds all evidence; "umbra verify" judges it again.
 
-The first Ctrl-C ends the load, and what was done is judged and marked partial; the second leaves at once.
+The first Ctrl-C ends the load, and what was done is judged and marked partial; the second leaves
+at once.
 
 Faults make the embedded mesh misbehave, so that the verdicts can be seen to fail:
   fraction=12        mirror 12 % in place of what is configured           fails Sampling
@@ -48,7 +49,7 @@ Faults make the embedded mesh misbehave, so that the verdicts can be seen to fai
   slow-primary=20ms  delay the primary of mirrored requests               fails Impact
   shadow=MODE        slow, hung, dead (fails Delivery) or errors`,
 		Example: "  umbra run scenarios/examples/canary-10.yaml\n  umbra run scenarios/examples/canary-10.yaml --fault drop=0.001,duplicate=0.001",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("FILE"),
 		RunE:    func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
 	}
 	meshFlag(c, &o.on)
@@ -105,7 +106,7 @@ func load(file string) (*scenarios.Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.CheckTraffic()
+	return s, s.CheckPlan()
 }
 
 func (o *runOptions) check() (mesh.Faults, error) {

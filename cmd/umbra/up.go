@@ -14,7 +14,7 @@ func upCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up FILE",
 		Short: "Stand up the mesh of a scenario alone, in the foreground, until Ctrl-C",
-		Args:  cobra.ExactArgs(1),
+		Args:  exactly("FILE"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if err := checkMesh(on); err != nil {
 				return err
