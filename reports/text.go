@@ -93,27 +93,13 @@ func (t *text) verdict(v *verdict.Verdict) {
 func subject(item *verdict.Item) string {
 	switch {
 	case item.Route != "" && item.Cluster != "":
-		return item.Route + " → " + short(item.Cluster) + ": "
+		return item.Route + " → " + verdict.ShortCluster(item.Cluster) + ": "
 	case item.Route != "":
 		return item.Route + ": "
 	case item.Cluster != "":
-		return short(item.Cluster) + ": "
+		return verdict.ShortCluster(item.Cluster) + ": "
 	}
 	return ""
-}
-
-// short is a cluster without the parts that are the same everywhere: outbound|80|v2|app.shop.svc.cluster.local is
-// app.shop:80/v2.
-func short(cluster string) string {
-	parts := strings.Split(cluster, "|")
-	if len(parts) != 4 {
-		return cluster
-	}
-	name := strings.TrimSuffix(parts[3], ".svc.cluster.local") + ":" + parts[1]
-	if parts[2] != "" {
-		name += "/" + parts[2]
-	}
-	return name
 }
 
 func (t *text) mesh(m *Mesh) {
@@ -125,11 +111,11 @@ func (t *text) mesh(m *Mesh) {
 	for _, r := range m.Routes {
 		to := make([]string, len(r.To))
 		for i, c := range r.To {
-			to[i] = short(c)
+			to[i] = verdict.ShortCluster(c)
 		}
 		row := []string{r.Name, or(strings.Join(to, ", "), "answered at the gateway"), "none", "", ""}
 		for _, mirror := range r.Mirrors {
-			row[2], row[3], row[4] = short(mirror.Cluster), fmt.Sprintf("%g %%", mirror.Percent), fmt.Sprintf("%d/1,000,000", mirror.Numerator)
+			row[2], row[3], row[4] = verdict.ShortCluster(mirror.Cluster), fmt.Sprintf("%g %%", mirror.Percent), fmt.Sprintf("%d/1,000,000", mirror.Numerator)
 			rows = append(rows, row)
 			row = []string{"", "", "", "", ""}
 		}

@@ -336,7 +336,7 @@ func eligible(c *cluster) (n int) {
 
 // judge is the law of this verdict for one cluster, in the order of what is certain.
 func (d *delivery) judge(c *cluster) (State, string) {
-	l, g, name := &c.ledger, &c.ledger.figures, clusterName(c.name)
+	l, g, name := &c.ledger, &c.ledger.figures, ShortCluster(c.name)
 	arrived := int64(l.arrived)
 	switch {
 	case !slices.ContainsFunc(c.mirrors, func(m *mirror) bool { return m.route.rows > 0 && m.route.upstream() }):
@@ -471,7 +471,7 @@ func (m *mirror) absence(p, adjusted float64) (item Item, doubtful bool) {
 	if m.tally.mirrored > 0 || m.chance(0) >= alpha || l.figures.AbsentPValue != nil {
 		return item, false
 	}
-	text := fmt.Sprintf("of %s of %s that could have been mirrored to %s none was", plural(n, "request", "requests"), m.route.Name, clusterName(m.cluster.name))
+	text := fmt.Sprintf("of %s of %s that could have been mirrored to %s none was", plural(n, "request", "requests"), m.route.Name, ShortCluster(m.cluster.name))
 	item = Item{Route: m.route.Name, Cluster: m.cluster.name, Approximate: m.shared, Delivery: &DeliveryFigures{Eligible: n, AbsentPValue: &p}}
 	switch {
 	case adjusted <= alpha:
@@ -516,7 +516,7 @@ func lostToo(l *ledger) string {
 
 // warnings tells of what does not decide, and should be known.
 func (d *delivery) warnings(c *cluster) (ws []string) {
-	l, name := &c.ledger, clusterName(c.name)
+	l, name := &c.ledger, ShortCluster(c.name)
 	if l.figures.Active > 0 {
 		ws = append(ws, fmt.Sprintf("%s to %s never ended (hung shadow?)", plural(l.figures.Active, "shadow request", "shadow requests"), name))
 	}

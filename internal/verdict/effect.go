@@ -123,7 +123,7 @@ func (e *effect) losses() (ws []string) {
 	for _, r := range e.routes {
 		for _, m := range r.mirrors {
 			if _, high := m.cluster.ledger.missing(); high > 0 && m.partly() && r.rows > 0 {
-				ws = append(ws, fmt.Sprintf("route %s: mirrored requests whose copy did not arrive at %s count as unmirrored in the direct effect", r.Name, clusterName(m.Cluster)))
+				ws = append(ws, fmt.Sprintf("route %s: mirrored requests whose copy did not arrive at %s count as unmirrored in the direct effect", r.Name, ShortCluster(m.Cluster)))
 			}
 		}
 	}

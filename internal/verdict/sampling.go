@@ -240,7 +240,7 @@ func (c *sample) judge() (Item, []Finding) {
 	var findings []Finding
 	switch {
 	case c.mirror.route.rows == 0 || c.nHigh == 0:
-		item.State, item.Summary = NotTested, fmt.Sprintf("route %s got no request that could be mirrored to %s", item.Route, clusterName(item.Cluster))
+		item.State, item.Summary = NotTested, fmt.Sprintf("route %s got no request that could be mirrored to %s", item.Route, ShortCluster(item.Cluster))
 	case c.nLow == 0:
 		item.State, item.Summary = Inconclusive, fmt.Sprintf("no request of route %s is known to have reached the gateway", item.Route)
 	case c.mirror.Numerator == 0:

@@ -47,9 +47,9 @@ func ms(d time.Duration) string {
 // quantileName is p99, p99.9.
 func quantileName(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
 
-// clusterName is a cluster without the parts that are the same everywhere: outbound|80|v2|my-app.shop.svc.cluster.local
+// ShortCluster is a cluster without the parts that are the same everywhere: outbound|80|v2|my-app.shop.svc.cluster.local
 // is my-app.shop:80/v2.
-func clusterName(full string) string {
+func ShortCluster(full string) string {
 	parts := strings.Split(full, "|")
 	if len(parts) != 4 {
 		return full
