@@ -304,8 +304,8 @@ func (c *sample) fraction() (State, string) {
 // sentence is "10.1 % of 20,000 mirrored (90 % interval 9.72 … 10.43), programmed 10 % ± 1".
 func (c *sample) sentence() string {
 	share := number(c.figures.EstimatePercent)
-	if c.xHigh > c.xLow {
-		share += " to " + number(100*float64(c.xHigh)/float64(c.nLow))
+	if high := number(100 * float64(c.xHigh) / float64(c.nLow)); high != share {
+		share += " to " + high
 	}
 	return fmt.Sprintf("%s %% of %s mirrored (90 %% interval %s … %s), programmed %s %% ± %s", share, count(c.nLow),
 		number(c.figures.LowPercent), number(c.figures.HighPercent), number(c.p0*100), number(c.figures.WithinPoints)) + c.aside()
