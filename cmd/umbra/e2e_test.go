@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -41,10 +40,9 @@ func umbra(t *testing.T, args ...string) (*reports.Report, int) {
 	return &r, status
 }
 
-// timed tells the verdicts that depend on how fast this machine is.
-func timed(v verdict.Verdict) bool {
-	return v.Name == verdict.Impact || slices.ContainsFunc(v.Items, func(i verdict.Item) bool { return i.Objective != nil && i.Objective.Quantile > 0 })
-}
+// timed tells the verdicts that depend on how fast this machine is: the direct effect, and objectives, where a client's
+// time-out is an error.
+func timed(v verdict.Verdict) bool { return v.Name == verdict.Impact || v.Name == verdict.Objectives }
 
 // TestE2EExamples plays every example: integrity, delivery and sampling pass, whatever the speed of the machine; what
 // depends on time is logged where it does not.
@@ -94,17 +92,19 @@ func TestE2EFaults(t *testing.T) {
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			r, status := umbra(t, "run", "testdata/e2e/faults.yaml", "--fault", c.fault)
+			failed := false
 			for _, v := range r.Verdicts {
 				fails := v.State == verdict.Fail
+				failed = failed || fails
 				switch {
 				case fails == (v.Name == c.fails):
-				case fails && timed(v):
+				case fails && timed(v): // a shadow that hangs can really slow the primary of this mesh
 					t.Logf("%s: %s: %s", v.Name, v.State, v.Summary)
 				default:
 					t.Errorf("%s: %s: %s", v.Name, v.State, v.Summary)
 				}
 			}
-			if want := c.fails != ""; want != (status == 1) {
+			if failed != (status == 1) {
 				t.Errorf("exit status %d", status)
 			}
 		})
