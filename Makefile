@@ -32,10 +32,7 @@ e2e: build ## every example and every fault, by the real command
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
 
 fuzz: ## each fuzz target for FUZZTIME
-	@set -e; for package in $$($(GO) list ./...); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-	    echo "== $$package $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
-	  done; done
+	.ci/fuzz $(FUZZTIME)
 
 cross: ## the other platforms that umbra builds for
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/umbra
