@@ -116,11 +116,7 @@ func (o *runOptions) check() (mesh.Faults, error) {
 	if o.keep != "never" {
 		return mesh.Faults{}, fmt.Errorf("--keep=%s: the embedded mesh lives in this process and ends with it; umbra up keeps one standing", o.keep)
 	}
-	lists := o.faults
-	if o.shadow != "" {
-		lists = append([]string{"shadow=" + o.shadow}, lists...)
-	}
-	faults, err := mesh.ParseFaults(lists...)
+	faults, err := mesh.ParseFaults(o.faultList()...)
 	if err != nil {
 		return faults, fmt.Errorf("--fault or --shadow: %w", err)
 	}
@@ -154,6 +150,7 @@ func (o *runOptions) play(ctx context.Context, s *scenarios.Scenario, faults mes
 	return run.Play(ctx)
 }
 
+// faultList is what both flags ask for.
 func (o *runOptions) faultList() []string {
 	if o.shadow == "" {
 		return o.faults

@@ -76,9 +76,3 @@ func number(value string, most float64, want string) (float64, error) {
 	}
 	return n, nil
 }
-
-// OnlyShadow says that the faults are at the most a mode of the shadow, which every mesh can have.
-func (f Faults) OnlyShadow() bool {
-	f.Shadow = ""
-	return f == Faults{}
-}

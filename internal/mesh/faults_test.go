@@ -18,9 +18,6 @@ func TestParseFaults(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got.OnlyShadow() || !(Faults{Shadow: "dead"}).OnlyShadow() || (Faults{Fraction: &twelve}).OnlyShadow() {
-		t.Error("OnlyShadow is wrong")
-	}
 }
 
 func TestParseFaultsRefuses(t *testing.T) {
