@@ -19,8 +19,8 @@ type Item struct {
 	Name    string // the mix entry; empty for captured traffic
 	Route   string // what the route model says; empty without a mesh
 	Phase   traffic.Phase
-	Due     time.Duration // from the start of the run, never falling within a plan; or AsSoonAsPossible
-	Request traffic.Request
+	Due     time.Duration    // from the start of the run, never falling within a plan; or AsSoonAsPossible
+	Request *traffic.Request // never changed once it was yielded; items that send the same share it, and so its prepared bytes
 }
 
 // result begins the item's Result, as a request that was never sent.
@@ -35,17 +35,42 @@ func (it *Item) result() traffic.Result {
 // Plan is the items of a run in the order of their due times. An error ends it.
 type Plan = iter.Seq2[Item, error]
 
-// Transport plays plans. Implementations own their connections and their goroutines, which have ended when Play returns.
+// Transport plays plans. Implementations own their connections, goroutines and threads, which have ended when Play returns.
 type Transport interface {
+	// Name says which path sends the load.
+	Name() string
 	// Play sends each item of plan when it is due, counted from start, and gives recorder exactly one Result for each
 	// item, before it returns. When ctx ends it sends nothing more, waits for what is under way (each request ends by its
 	// time-out), and gives the rest of the plan to recorder as unsent. It returns the error that ended the plan.
-	Play(ctx context.Context, start time.Time, plan Plan, recorder Recorder) error
+	Play(ctx context.Context, start time.Time, plan Plan, recorder Recorder) (Played, error)
 }
 
-// Recorder keeps results. It may be called concurrently, and must be quick.
+// Recorder keeps results. It may be called concurrently, and must be quick. The rows are the caller's again when Record
+// returns; the strings in them may be kept.
 type Recorder interface {
-	Record(r *traffic.Result)
+	Record(rows []traffic.Result)
+}
+
+// Played is what a transport says of a run beside its rows.
+type Played struct {
+	Planned     int           `json:"planned"`           // items taken from the plan, each of which has a row
+	Aborted     string        `json:"aborted,omitempty"` // why the transport itself stopped the run (AbortRun)
+	Addresses   []string      `json:"addresses"`         // that the name stood for, in the order of their use
+	Resolve     time.Duration `json:"resolve_ns"`        // what the name's resolution took, before the start; 0 for an address
+	Dial        Handshakes    `json:"dial"`              // TCP: from connect to established
+	TLS         Handshakes    `json:"tls"`               // from established to the end of the handshake
+	Retries     int           `json:"retries"`           // requests sent again as the server had not processed them
+	Wakeups     int64         `json:"wakeups"`           // of the loops
+	Connections int           `json:"connections"`       // the most that stood at once
+}
+
+// Handshakes sums up the set-up of connections, which is in no latency but a waiting request's response time.
+type Handshakes struct {
+	Count  int           `json:"count"`
+	Failed int           `json:"failed"`
+	P50    time.Duration `json:"p50_ns"`
+	P99    time.Duration `json:"p99_ns"`
+	Max    time.Duration `json:"max_ns"`
 }
 
 // ID is the id of request i of a run: 16 hex digits, different for each i, the same for equal seeds.

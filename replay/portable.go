@@ -37,20 +37,21 @@ type play struct {
 	queue    chan Item
 	stopped  <-chan struct{} // closed when nothing more may be sent
 	alarm    *alarm          // the pacer's
+	planned  int
 }
 
 // Play implements Transport.
-func (p *Portable) Play(ctx context.Context, start time.Time, plan Plan, recorder Recorder) error {
+func (p *Portable) Play(ctx context.Context, start time.Time, plan Plan, recorder Recorder) (Played, error) {
 	waiting := queueLimit
 	if p.Until > 0 { // a closed loop: nothing waits
 		waiting = 0
 	}
 	alarm, err := newAlarm(ctx)
 	if err != nil {
-		return err
+		return Played{}, err
 	}
 	defer alarm.close()
-	run := &play{p, start, recorder, make(chan Item, waiting), ctx.Done(), alarm}
+	run := &play{Portable: p, start: start, recorder: recorder, queue: make(chan Item, waiting), stopped: ctx.Done(), alarm: alarm}
 	var group sync.WaitGroup
 	for i := range p.Connections {
 		group.Go(func() { run.serve(ctx, i) })
@@ -58,7 +59,7 @@ func (p *Portable) Play(ctx context.Context, start time.Time, plan Plan, recorde
 	err = run.pace(plan)
 	close(run.queue)
 	group.Wait()
-	return err
+	return Played{Planned: run.planned}, err
 }
 
 // pace gives each item to the queue when it is due. It is the only sender.
@@ -72,8 +73,10 @@ func (p *play) pace(plan Plan) error {
 			if !p.offer(item) {
 				return nil
 			}
+			p.planned++
 			continue
 		}
+		p.planned++
 		if !p.waitUntil(item.Due) {
 			p.unsent(item, traffic.Stopped)
 			continue
@@ -126,7 +129,7 @@ func (p *play) unsent(item Item, class string) {
 		r.Due = r.End
 	}
 	r.Outcome, r.Error = traffic.Unsent, class
-	p.recorder.Record(&r)
+	p.recorder.Record([]traffic.Result{r})
 }
 
 func (p *play) now() time.Duration { return time.Since(p.start) }
@@ -150,7 +153,7 @@ func (p *play) serve(ctx context.Context, n int) {
 			p.exchange(w, &item, &r)
 		}
 		free = r.End // what comes until the next request is sent is the client's own doing
-		p.recorder.Record(&r)
+		p.recorder.Record([]traffic.Result{r})
 		w = keep(w)
 	}
 	if w != nil {
@@ -236,7 +239,7 @@ func (p *play) exchange(w *wire, item *Item, r *traffic.Result) {
 	if item.Due == AsSoonAsPossible { // a closed loop's request is due when it is sent
 		r.Due = r.Sent
 	}
-	sendErr := w.send(item.ID, &item.Request)
+	sendErr := w.send(item.ID, item.Request)
 	if sendErr != nil && isTimeout(sendErr) {
 		p.fail(w, r, sendErr, TimeoutSend)
 		return

@@ -25,10 +25,10 @@ type memory struct {
 	rows []traffic.Result
 }
 
-func (m *memory) Record(r *traffic.Result) {
+func (m *memory) Record(rows []traffic.Result) {
 	m.Lock()
 	defer m.Unlock()
-	m.rows = append(m.rows, *r)
+	m.rows = append(m.rows, rows...)
 }
 
 func (m *memory) outcomes() map[string]int {
@@ -47,19 +47,21 @@ func get(path string) traffic.Request {
 func every(n int, gap time.Duration, request func(i int) traffic.Request) Plan {
 	return func(yield func(Item, error) bool) {
 		for i := range n {
-			if !yield(Item{ID: ID(1, uint64(i)), Phase: traffic.PhaseStage, Due: time.Duration(i) * gap, Request: request(i)}, nil) {
+			if !yield(Item{ID: ID(1, uint64(i)), Phase: traffic.PhaseStage, Due: time.Duration(i) * gap, Request: ptr(request(i))}, nil) {
 				return
 			}
 		}
 	}
 }
 
+func ptr(r traffic.Request) *traffic.Request { return &r }
+
 func same(r traffic.Request) func(int) traffic.Request { return func(int) traffic.Request { return r } }
 
 func play1(t *testing.T, p *Portable, plan Plan) *memory {
 	t.Helper()
 	var m memory
-	if err := p.Play(t.Context(), time.Now().Add(10*time.Millisecond), plan, &m); err != nil {
+	if _, err := p.Play(t.Context(), time.Now().Add(10*time.Millisecond), plan, &m); err != nil {
 		t.Fatal(err)
 	}
 	return &m
@@ -246,7 +248,7 @@ func TestIdleConnectionClosedByTheServer(t *testing.T) {
 			if i == 1 {
 				<-closed
 			}
-			if !yield(Item{ID: ID(1, uint64(i)), Due: time.Duration(i) * 50 * time.Millisecond, Request: get("/")}, nil) {
+			if !yield(Item{ID: ID(1, uint64(i)), Due: time.Duration(i) * 50 * time.Millisecond, Request: ptr(get("/"))}, nil) {
 				return
 			}
 		}
@@ -292,7 +294,7 @@ func TestStopGivesTheRestAsUnsent(t *testing.T) {
 	}
 	var m memory
 	p := &Portable{Address: server.Listener.Addr().String(), Connections: 2, Timeout: 20 * time.Second}
-	if err := p.Play(ctx, time.Now(), plan, &m); err != nil {
+	if _, err := p.Play(ctx, time.Now(), plan, &m); err != nil {
 		t.Fatal(err)
 	}
 	got := m.outcomes()
@@ -332,9 +334,9 @@ func TestStopEndsALongWait(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var m memory
 	plan := func(yield func(Item, error) bool) {
-		if yield(Item{ID: "now", Request: get("/")}, nil) {
+		if yield(Item{ID: "now", Request: ptr(get("/"))}, nil) {
 			go stop()
-			yield(Item{ID: "later", Due: time.Hour, Request: get("/")}, nil)
+			yield(Item{ID: "later", Due: time.Hour, Request: ptr(get("/"))}, nil)
 		}
 	}
 	p := &Portable{Address: server.Listener.Addr().String(), Connections: 1, Timeout: 20 * time.Second}
@@ -357,7 +359,7 @@ func TestClosedLoop(t *testing.T) {
 	defer server.Close()
 	var planned int
 	plan := iter.Seq2[Item, error](func(yield func(Item, error) bool) {
-		for yield(Item{ID: ID(1, uint64(planned)), Due: AsSoonAsPossible, Request: get("/")}, nil) {
+		for yield(Item{ID: ID(1, uint64(planned)), Due: AsSoonAsPossible, Request: ptr(get("/"))}, nil) {
 			planned++
 		}
 	})
@@ -377,7 +379,7 @@ func TestPlanErrorEndsTheRun(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	plan := func(yield func(Item, error) bool) {
-		if yield(Item{ID: "a", Request: get("/")}, nil) {
+		if yield(Item{ID: "a", Request: ptr(get("/"))}, nil) {
 			yield(Item{}, io.ErrUnexpectedEOF)
 		}
 	}

@@ -31,7 +31,11 @@ func NewRecording(w io.Writer, start time.Time, tap func(*traffic.Result)) *Reco
 }
 
 // Record implements Recorder.
-func (r *Recording) Record(result *traffic.Result) { r.rows <- *result }
+func (r *Recording) Record(rows []traffic.Result) {
+	for _, row := range rows {
+		r.rows <- row
+	}
+}
 
 // Close ends the file, when no Record is under way any more. It does not close the writer underneath.
 func (r *Recording) Close() error {
@@ -64,8 +68,8 @@ func (r *Recording) write(w *traffic.ResultWriter) (err error) {
 }
 
 // Record plays plan into w and into tap.
-func Record(ctx context.Context, transport Transport, plan Plan, w io.Writer, start time.Time, tap func(*traffic.Result)) error {
+func Record(ctx context.Context, transport Transport, plan Plan, w io.Writer, start time.Time, tap func(*traffic.Result)) (Played, error) {
 	recording := NewRecording(w, start, tap)
-	err := transport.Play(ctx, start, plan, recording)
-	return errors.Join(err, recording.Close())
+	played, err := transport.Play(ctx, start, plan, recording)
+	return played, errors.Join(err, recording.Close())
 }

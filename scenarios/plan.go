@@ -26,7 +26,7 @@ func (s *Scenario) Plan() replay.Plan {
 				return
 			}
 			planned.ID = replay.ID(s.Load.Seed, i)
-			planned.Route = s.predict(&planned.Request)
+			planned.Route = s.predict(planned.Request)
 			i++
 			if !yield(planned, nil) {
 				return
@@ -86,7 +86,7 @@ func (s *Scenario) staged(requests iter.Seq2[request, error]) replay.Plan {
 			if !more {
 				return
 			}
-			if !yield(replay.Item{Name: r.name, Phase: a.Phase, Due: a.Due, Request: r.Request}, err) {
+			if !yield(replay.Item{Name: r.name, Phase: a.Phase, Due: a.Due, Request: &r.Request}, err) {
 				return
 			}
 		}
@@ -109,7 +109,7 @@ func (s *Scenario) asCaptured() replay.Plan {
 	return func(yield func(replay.Item, error) bool) {
 		for r, err := range s.captured(false) {
 			due := time.Duration(float64(r.At) / s.Capture.Speed)
-			if !yield(replay.Item{Phase: traffic.PhaseStage, Due: due, Request: r.Request}, err) {
+			if !yield(replay.Item{Phase: traffic.PhaseStage, Due: due, Request: &r.Request}, err) {
 				return
 			}
 		}

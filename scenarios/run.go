@@ -173,24 +173,9 @@ func (r *Run) replay(ctx context.Context, address string) error {
 		return err
 	}
 	start := time.Now().Add(startIn)
-	played := replay.Record(ctx, r.Transport(address), Counted(r.Scenario.Plan(), &r.Record.Planned), file, start, r.Watcher.Result)
-	return errors.Join(played, file.Close())
-}
-
-// Counted counts what the plan gives, for the balance with the rows. The item that a closed loop does not take any more
-// was not planned.
-func Counted(plan replay.Plan, n *int) replay.Plan {
-	return func(yield func(replay.Item, error) bool) {
-		for item, err := range plan {
-			more := yield(item, err)
-			if err == nil && (more || item.Due != replay.AsSoonAsPossible) {
-				*n++
-			}
-			if !more {
-				return
-			}
-		}
-	}
+	played, err := replay.Record(ctx, r.Transport(address), r.Scenario.Plan(), file, start, r.Watcher.Result)
+	r.Record.Planned = played.Planned
+	return errors.Join(err, file.Close())
 }
 
 // collect waits for the mirrors and fetches the evidence. It has its own bound: an interrupted run is collected too.

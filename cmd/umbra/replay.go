@@ -182,7 +182,7 @@ func (o *replayOptions) plan(file string, target *url.URL) (replay.Plan, error) 
 			if due == asCaptured {
 				due = time.Duration(float64(r.At) / o.speed)
 			}
-			if !yield(replay.Item{ID: replay.ID(o.seed, i), Phase: traffic.PhaseStage, Due: due, Request: r}, err) {
+			if !yield(replay.Item{ID: replay.ID(o.seed, i), Phase: traffic.PhaseStage, Due: due, Request: &r}, err) {
 				return
 			}
 			i++
@@ -313,10 +313,11 @@ func (o *replayOptions) play(ctx context.Context, plan replay.Plan, target *url.
 		return false, broken(err)
 	}
 	watch.Step(fmt.Sprintf("replaying against %s", target))
-	err = replay.Record(ctx, transport, scenarios.Counted(plan, &rec.Planned), file, start, func(r *traffic.Result) {
+	played, err := replay.Record(ctx, transport, plan, file, start, func(r *traffic.Result) {
 		answered = answered || r.Status != 0
 		watch.Result(r)
 	})
+	rec.Planned = played.Planned
 	rec.Ended, rec.Finished, rec.Interrupted = time.Now().UTC(), err == nil, ctx.Err() != nil
 	return answered, broken(errors.Join(err, file.Close(), rec.Write(dir)))
 }

@@ -36,9 +36,10 @@ type Phase string
 
 // The phases.
 const (
-	PhaseWarmup Phase = "warmup" // recorded, never judged
-	PhaseStage  Phase = "stage"
-	PhaseBlock  Phase = "block"
+	PhaseWarmup   Phase = "warmup" // recorded, never judged
+	PhaseStage    Phase = "stage"
+	PhaseBlock    Phase = "block"
+	PhaseCooldown Phase = "cooldown" // as the warm-up
 )
 
 // Outcome is how a planned request ended. Every planned request has exactly one.
@@ -76,6 +77,10 @@ type Result struct {
 	RequestBytes  int64  // on the connection, head and body
 	ResponseBytes int64  // on the connection, head and body
 	Conn          int    // index of the connection; -1 where it had none
+	Retries       int    // how often it was sent again, each time because the server said that it had not processed it
+	// ReadLag is at most how long the end of the response had lain in the kernel when the client read it: time of the
+	// client's own doing that is in the response and the service time. 0 where there was no response.
+	ReadLag time.Duration
 }
 
 // Stopped is the Result.Error of an Unsent request whose time had not come when the run was stopped: nobody asked for it
