@@ -306,8 +306,8 @@ func TestStopGivesTheRestAsUnsent(t *testing.T) {
 // slow is a Recorder that holds up its caller, as a slow disk does.
 type slow struct{ memory }
 
-func (s *slow) Record(r *traffic.Result) {
-	s.memory.Record(r)
+func (s *slow) Record(rows []traffic.Result) {
+	s.memory.Record(rows)
 	<-time.After(20 * time.Millisecond)
 }
 
@@ -317,7 +317,7 @@ func TestTheClientsOwnStallsAreLag(t *testing.T) {
 	defer server.Close()
 	var s slow
 	p := &Portable{Address: server.Listener.Addr().String(), Connections: 1, Timeout: 20 * time.Second}
-	if err := p.Play(t.Context(), time.Now(), every(3, time.Microsecond, same(get("/"))), &s); err != nil {
+	if _, err := p.Play(t.Context(), time.Now(), every(3, time.Microsecond, same(get("/"))), &s); err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range s.rows {
@@ -340,7 +340,7 @@ func TestStopEndsALongWait(t *testing.T) {
 		}
 	}
 	p := &Portable{Address: server.Listener.Addr().String(), Connections: 1, Timeout: 20 * time.Second}
-	if err := p.Play(ctx, time.Now(), plan, &m); err != nil {
+	if _, err := p.Play(ctx, time.Now(), plan, &m); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.outcomes(); got["unsent stopped"] == 0 || len(m.rows) != 2 {
