@@ -5,8 +5,10 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Each fuzz target's time; `make fuzz` gives each ten minutes, CI ten seconds.
 FUZZTIME ?= 10m
+# How many random runs against a fault-injecting server `make torture` plays; CI 50. UMBRA_TORTURE_SEED gives the first one's seed.
+N       ?= 1000
 
-.PHONY: run build test lint bench e2e fuzz cross clean
+.PHONY: run build test lint bench e2e fuzz torture cross clean
 
 run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
 	bin/umbra run scenarios/examples/canary-10.yaml
@@ -25,14 +27,18 @@ lint: ## gofmt, go vet, staticcheck, at the versions of go.mod
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-bench: ## benchmarks, beside the code
+bench: build ## Go benchmarks, then umbra and its peers side by side (replay/bench/README.md)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./replay/bench
 
 e2e: build ## every example and every fault, by the real command
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
 
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
+
+torture: ## N random runs against a server with every fault: every request accounted for, by its own ledger
+	UMBRA_TORTURE=$(N) $(GO) test -count=1 -timeout 60m -run '^TestTorture$$' -v ./replay
 
 cross: ## the other platforms that umbra builds for
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/umbra

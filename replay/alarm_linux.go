@@ -1,45 +1,52 @@
 package replay
 
 import (
-	"context"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// alarm waits until an instant. The runtime's own timers round waits on an idle process up to a millisecond
+// alarm tells on C when an instant has come. The runtime's own timers round waits on an idle process up to a millisecond
 // (golang/go#44343), so this is a timerfd that the poller watches: good to the kernel's wake-up, and no thread is held.
 type alarm struct {
-	file *os.File // owns fd; its Fd method would make it block a thread
+	C    chan struct{} // may also tell of an instant that was set before
+	file *os.File      // owns fd; its Fd method would make it block a thread
 	fd   int
-	stop func() bool
-	buf  [8]byte
+	done sync.WaitGroup
 }
 
-// newAlarm makes an alarm whose waits end with ctx.
-func newAlarm(ctx context.Context) (*alarm, error) {
+func newAlarm() (*alarm, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	a := &alarm{file: os.NewFile(uintptr(fd), "timerfd"), fd: fd}
-	a.stop = context.AfterFunc(ctx, func() { _ = a.file.SetReadDeadline(time.Unix(1, 0)) })
+	a := &alarm{C: make(chan struct{}, 1), file: os.NewFile(uintptr(fd), "timerfd"), fd: fd}
+	a.done.Go(a.watch)
 	return a, nil
 }
 
-// wait returns after d, or when the context has ended.
-func (a *alarm) wait(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
-	if unix.TimerfdSettime(a.fd, 0, &spec, nil) == nil {
-		_, _ = a.file.Read(a.buf[:])
+func (a *alarm) watch() {
+	var b [8]byte
+	for {
+		if _, err := a.file.Read(b[:]); err != nil {
+			return
+		}
+		select {
+		case a.C <- struct{}{}:
+		default:
+		}
 	}
 }
 
+// set lets C tell after d, which is above 0, in place of what was set before.
+func (a *alarm) set(d time.Duration) {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	_ = unix.TimerfdSettime(a.fd, 0, &spec, nil) // cannot fail with a valid time
+}
+
 func (a *alarm) close() {
-	a.stop()
 	a.file.Close()
+	a.done.Wait()
 }

@@ -2,32 +2,19 @@
 
 package replay
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
-// alarm waits until an instant, as well as the runtime's timers do.
+// alarm tells on C when an instant has come.
 type alarm struct {
+	C     <-chan time.Time
 	timer *time.Timer
-	over  <-chan struct{}
 }
 
-// newAlarm makes an alarm whose waits end with ctx.
-func newAlarm(ctx context.Context) (*alarm, error) {
-	return &alarm{time.NewTimer(0), ctx.Done()}, nil
+func newAlarm() (*alarm, error) {
+	timer := time.NewTimer(time.Hour)
+	return &alarm{timer.C, timer}, nil
 }
 
-// wait returns after d, or when the context has ended.
-func (a *alarm) wait(d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	a.timer.Reset(d)
-	select {
-	case <-a.timer.C:
-	case <-a.over:
-	}
-}
+func (a *alarm) set(d time.Duration) { a.timer.Reset(d) }
 
 func (a *alarm) close() { a.timer.Stop() }

@@ -57,8 +57,3 @@ type Options struct {
 
 // DefaultQueue is how many requests wait for a connection at the most.
 const DefaultQueue = 1 << 16
-
-// New makes the transport that o asks for.
-func New(o Options) (Transport, error) {
-	return &Portable{Address: o.Address, TLS: o.TLS, Connections: o.Connections, Timeout: o.Timeout, Until: o.Until}, nil
-}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"umbra/internal/host"
 	"umbra/internal/traffic"
 )
 
@@ -53,25 +54,13 @@ type Recorder interface {
 
 // Played is what a transport says of a run beside its rows.
 type Played struct {
-	Planned     int           `json:"planned"`           // items taken from the plan, each of which has a row
-	Aborted     string        `json:"aborted,omitempty"` // why the transport itself stopped the run (AbortRun)
-	Addresses   []string      `json:"addresses"`         // that the name stood for, in the order of their use
-	Resolve     time.Duration `json:"resolve_ns"`        // what the name's resolution took, before the start; 0 for an address
-	Dial        Handshakes    `json:"dial"`              // TCP: from connect to established
-	TLS         Handshakes    `json:"tls"`               // from established to the end of the handshake
-	Retries     int           `json:"retries"`           // requests sent again as the server had not processed them
-	Wakeups     int64         `json:"wakeups"`           // of the loops
-	Connections int           `json:"connections"`       // the most that stood at once
+	Planned     int              // items taken from the plan, each of which has a row
+	Aborted     string           // why the transport itself ended the run (AbortRun); else empty
+	Connections host.Connections // how they came about
 }
 
-// Handshakes sums up the set-up of connections, which is in no latency but a waiting request's response time.
-type Handshakes struct {
-	Count  int           `json:"count"`
-	Failed int           `json:"failed"`
-	P50    time.Duration `json:"p50_ns"`
-	P99    time.Duration `json:"p99_ns"`
-	Max    time.Duration `json:"max_ns"`
-}
+// idLength is how long an ID is.
+const idLength = 16
 
 // ID is the id of request i of a run: 16 hex digits, different for each i, the same for equal seeds.
 func ID(seed, i uint64) string {

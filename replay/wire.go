@@ -1,11 +1,9 @@
 package replay
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +13,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"umbra/internal/host"
 	"umbra/internal/traffic"
 )
 
@@ -25,6 +24,8 @@ const (
 	DNS            = "dns"
 	TLS            = "tls"
 	Connect        = "connect" // any other failure to connect
+	NoDescriptors  = host.NoDescriptors
+	NoPorts        = host.NoPorts
 	Reset          = "reset"
 	Closed         = "closed"    // the connection ended before the response did
 	Malformed      = "malformed" // what came was no HTTP response
@@ -34,6 +35,13 @@ const (
 	TimeoutHeaders = "timeout_headers"
 	TimeoutBody    = "timeout_body"
 	QueueFull      = "queue_full"
+	Dropped        = "dropped"          // no connection was free when it was due (Drop)
+	Aborted        = "aborted"          // the run had ended itself (AbortRun)
+	StoppedWaiting = "stopped_in_queue" // it was due, and waited, when the run was stopped
+	GoAway         = "goaway"           // HTTP/2: the server did not process it, again and again
+	RefusedStream  = "refused_stream"   // likewise
+	StreamReset    = "stream_reset"
+	HTTP2          = "h2_protocol" // what came was no HTTP/2
 )
 
 // skipped are headers that the connection sets itself.
@@ -43,15 +51,20 @@ var skipped = map[string]bool{"host": true, "connection": true, "content-length"
 
 // appendRequest appends the head of an HTTP/1.1 request: header lines as they were captured, in their order, without
 // those that belong to the connection it was captured from.
-func appendRequest(b []byte, id string, r *traffic.Request) []byte {
+// closing asks the server to close the connection after it. idAt is where the id stands.
+func appendRequest(b []byte, id string, r *traffic.Request, closing bool) (out []byte, idAt int) {
 	b = append(b, r.Method...)
 	b = append(b, ' ')
 	b = append(b, r.Path...)
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, r.Authority...)
 	b = append(b, "\r\n"+traffic.IDHeader+": "...)
+	idAt = len(b)
 	b = append(b, id...)
 	b = append(b, "\r\n"...)
+	if closing {
+		b = append(b, "Connection: close\r\n"...)
+	}
 	for _, h := range r.Headers {
 		if skipped[strings.ToLower(h[0])] || strings.HasPrefix(h[0], ":") {
 			continue
@@ -66,7 +79,7 @@ func appendRequest(b []byte, id string, r *traffic.Request) []byte {
 		b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 		b = append(b, "\r\n"...)
 	}
-	return append(b, "\r\n"...)
+	return append(b, "\r\n"...), idAt
 }
 
 // CheckRequest tells why a request cannot be sent as one HTTP/1.1 message: what would split it, or be no token.
@@ -91,86 +104,11 @@ func CheckRequest(r *traffic.Request) error {
 	return nil
 }
 
-// wire is an HTTP/1.1 connection that counts what goes over it.
-type wire struct {
-	net.Conn
-	reader   *bufio.Reader
-	in, out  int64
-	failed   error  // of the last Read: what a parser's complaint about too little comes from
-	head     []byte // kept between requests
-	reusable bool   // no request has failed on it, and neither side asked to close
-}
-
-func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c, reusable: true}
-	w.reader = bufio.NewReaderSize(w, 16<<10)
-	return w
-}
-
-func (w *wire) Read(p []byte) (int, error) {
-	n, err := w.Conn.Read(p)
-	w.in += int64(n)
-	w.failed = err
-	return n, err
-}
-
-// send writes the whole request.
-func (w *wire) send(id string, r *traffic.Request) error {
-	w.head = appendRequest(w.head[:0], id, r)
-	buffers := net.Buffers{w.head}
-	if len(r.Body) > 0 {
-		buffers = append(buffers, r.Body)
-	}
-	n, err := buffers.WriteTo(w.Conn)
-	w.out += n
-	return err
-}
-
-// receive reads one response to its end and drops its body. It calls firstByte when the first byte of the final
-// response's head has come, interim (1xx) responses apart. The status is given as soon as it is known, with an error too.
-func (w *wire) receive(method string, firstByte func()) (status int, err error) {
-	for {
-		if _, err := w.reader.Peek(1); err != nil {
-			return 0, err
-		}
-		firstByte()
-		response, err := http.ReadResponse(w.reader, &http.Request{Method: method})
-		if err != nil {
-			return 0, w.cause(err)
-		}
-		if response.StatusCode < 200 && response.StatusCode != http.StatusSwitchingProtocols {
-			continue
-		}
-		w.reusable = w.reusable && !response.Close && response.StatusCode != http.StatusSwitchingProtocols
-		_, err = io.Copy(io.Discard, response.Body)
-		return response.StatusCode, w.cause(err)
-	}
-}
-
-var errMalformed = errors.New("malformed response")
-
-// cause tells what is no HTTP from what the connection cut.
-func (w *wire) cause(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case w.failed != nil:
-		return w.failed
-	}
-	return fmt.Errorf("%w: %w", errMalformed, err)
-}
-
-// alive tells whether the idle connection still stands: nothing has come on it, neither an end nor bytes that no
-// request asked for.
-func (w *wire) alive() bool { return w.reusable && w.reader.Buffered() == 0 && quiet(w.Conn) }
-
 // classify gives the outcome and the class of an error on a connection, with the class of a time-out at this stage.
 func classify(err error, onTimeout string) (traffic.Outcome, string) {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return traffic.Timeout, onTimeout
-	case errors.Is(err, errMalformed):
-		return traffic.Error, Malformed
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return traffic.Error, Reset
 	}
@@ -191,6 +129,10 @@ func classifyDial(err error) (traffic.Outcome, string) {
 		return traffic.Error, DNS
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return traffic.Error, ConnectRefused
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return traffic.Error, NoDescriptors
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return traffic.Error, NoPorts
 	}
 	return traffic.Error, Connect
 }

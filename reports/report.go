@@ -4,11 +4,14 @@ package reports
 import (
 	"encoding/json"
 	"fmt"
+	"path"
+	"reflect"
 	"strings"
 
 	"github.com/invopop/jsonschema"
 
 	"umbra/internal/evidence"
+	"umbra/internal/host"
 	"umbra/internal/summary"
 	"umbra/internal/verdict"
 )
@@ -23,13 +26,17 @@ type Report struct {
 	Headline   string            `json:"headline"` // the verdict in a sentence
 	ExitStatus int               `json:"exit_status" jsonschema:"enum=0,enum=1,enum=3,enum=4"`
 	Partial    string            `json:"partial,omitempty"` // why the run is not whole
-	Verdicts   []verdict.Verdict `json:"verdicts"`          // none where there was no mesh
+	Verdicts   []verdict.Verdict `json:"verdicts"`          // without a mesh, the rate's alone
 	Figures    summary.Figures   `json:"figures"`
-	Mesh       *Mesh             `json:"mesh,omitempty"`
-	Load       string            `json:"load,omitempty"` // what was played, in a few words
-	Seed       uint64            `json:"seed,omitempty"`
-	Warnings   []string          `json:"warnings,omitempty"`
-	Run        evidence.Record   `json:"run"`
+	// Client is what was measured of the machine that sent the load, and Connections how it was connected; nil where the
+	// folder does not tell.
+	Client      *Client           `json:"client,omitempty"`
+	Connections *host.Connections `json:"connections,omitempty"`
+	Mesh        *Mesh             `json:"mesh,omitempty"`
+	Load        string            `json:"load,omitempty"` // what was played, in a few words
+	Seed        uint64            `json:"seed,omitempty"`
+	Warnings    []string          `json:"warnings,omitempty"`
+	Run         evidence.Record   `json:"run"`
 }
 
 // Mesh is the mesh as it was configured.
@@ -67,9 +74,9 @@ func (r *Report) Close() {
 }
 
 func (r *Report) headline() string {
-	f := r.Figures
+	alone := r.Run.Mesh == evidence.NoMesh
 	if len(r.Verdicts) == 0 {
-		return fmt.Sprintf("%d requests planned, %d answered, %d not; no mesh was judged", f.Planned, f.OK, f.Planned-f.OK)
+		return r.answered()
 	}
 	for _, state := range []verdict.State{verdict.Fail, verdict.Invalid, verdict.Inconclusive} {
 		if names, first := r.in(state); len(names) > 0 {
@@ -77,17 +84,29 @@ func (r *Report) headline() string {
 		}
 	}
 	passed, _ := r.in(verdict.Pass)
-	if len(passed) == 0 {
+	switch {
+	case len(passed) == 0 && alone:
+		return r.answered()
+	case len(passed) == 0:
 		return "NOT TESTED: nothing was judged"
 	}
 	text := fmt.Sprintf("PASS: %s", strings.Join(passed, ", "))
 	if untested, _ := r.in(verdict.NotTested); len(untested) > 0 {
 		text += fmt.Sprintf(" (not tested: %s)", strings.Join(untested, ", "))
 	}
+	if alone {
+		text += ". " + r.answered()
+	}
 	if r.Partial != "" {
 		text = fmt.Sprintf("%s: %s. So far %s", verdict.Inconclusive, r.Partial, text)
 	}
 	return text
+}
+
+// answered sums up a run without a mesh.
+func (r *Report) answered() string {
+	f := &r.Figures
+	return fmt.Sprintf("%d requests planned, %d answered, %d not; no mesh was judged", f.Planned, f.OK, f.Planned-f.OK)
 }
 
 // in names the verdicts in a state, and gives the first one's sentence.
@@ -110,9 +129,17 @@ func (r *Report) JSON() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
+// qualified names a definition by its package too, as two packages may each have a type of the same name.
+func qualified(t reflect.Type) string {
+	if t.Name() == "" || t.PkgPath() == "" {
+		return "" // the reflector's own name
+	}
+	return path.Base(t.PkgPath()) + "." + t.Name()
+}
+
 // Schema is the JSON Schema (draft 2020-12) of report.json, made from the Report type.
 func Schema() []byte {
-	reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: true}
+	reflector := jsonschema.Reflector{Anonymous: true, ExpandedStruct: true, Namer: qualified}
 	schema := reflector.Reflect(&Report{})
 	schema.Title = "umbra report.json, " + Format
 	schema.Description = "Durations (…_ns) are nanoseconds, instants RFC 3339, percentages 0 to 100."

@@ -16,6 +16,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"umbra/internal/evidence"
+	"umbra/internal/host"
 	"umbra/internal/summary"
 	"umbra/internal/traffic"
 	"umbra/internal/verdict"
@@ -28,6 +29,9 @@ const v2 = "outbound|80|v2|my-app.shop.svc.cluster.local"
 // sample is a report with every part in it.
 func sample() *Report {
 	l := summary.Latency{N: 1000, LowerBound: 2, P50: 1500 * time.Microsecond, P90: 2 * time.Millisecond, P99: 9 * time.Millisecond, P999: 12 * time.Millisecond, Max: time.Second}
+	lag := summary.Latency{N: 1000, P50: 45 * time.Microsecond, P90: 90 * time.Microsecond, P99: 136 * time.Microsecond, P999: 1300 * time.Microsecond, Max: 90 * time.Millisecond}
+	rate := verdict.RateCounts{Planned: 1000, Span: 10 * time.Second, Lagged: 9, Overrun: 90 * time.Millisecond, Sent: 1000, Busy: 2 * time.Second, Own: 300 * time.Millisecond}
+	diagnosis := host.Diagnose(measured())
 	r := &Report{
 		Name: "canary-10",
 		Verdicts: []verdict.Verdict{
@@ -40,15 +44,20 @@ func sample() *Report {
 					{Route: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Cluster: v2, State: verdict.NotTested, Summary: "no request came by"}},
 				Warnings: []string{"one route got no request"}},
 			{Name: verdict.Impact, State: verdict.NotTested, Summary: "mirroring is 100 %, there is no contrast"},
+			verdict.JudgeRate(rate, verdict.Facts{Client: []string{"from 2 s to 3 s the client sent up to 90ms late: the limit of its cgroup stopped it 4 times, for 300ms"}}),
 		},
-		Figures: summary.Figures{Planned: 1010, OK: 998, Error: 1, Timeout: 1, Unsent: 10, Warmup: 10, Failed: 3, Span: 10 * time.Second, Asked: 100, Sent: 99,
-			Response: l, Service: l, Lag: l, Names: []summary.Group{{Name: "list", Rows: 1000, Response: l}},
+		Figures: summary.Figures{Planned: 1030, OK: 1018, Error: 1, Timeout: 1, Unsent: 10, Warmup: 10, Cooldown: 20, Failed: 3, Rate: rate, Span: 10 * time.Second, Asked: 100, Sent: 99,
+			Response: l, Service: l, Lag: lag, ReadLag: lag, Names: []summary.Group{{Name: "list", Rows: 1000, Response: l}},
 			Routes:   []summary.Group{{Name: "", Rows: 1, Response: l}, {Name: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Rows: 999, Response: l}},
 			Errors:   []summary.Class{{Outcome: traffic.Timeout, Class: "timeout_headers", Count: 1, Examples: []string{"0123456789abcdef"}}},
 			Statuses: []summary.Status{{Code: 200, Count: 995}, {Code: 503, Count: 3}}},
 		Mesh: &Mesh{Host: "my-app.example.com", Routes: []Route{
 			{Name: "shop/my-app/all", To: []string{"outbound|80|v1|my-app.shop.svc.cluster.local"}, Mirrors: []Mirror{{v2, 10, 100000, 10}, {strings.Replace(v2, "v2", "v3", 1), 0.57, 5699, 0.5699}}},
 			{Name: "shop/my-app/gone"}}},
+		Client: NewClient(&diagnosis),
+		Connections: &host.Connections{Addresses: []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"}, Resolve: 1200 * time.Microsecond,
+			Dial: host.Handshakes{Count: 50, Failed: 1, P50: 200 * time.Microsecond, P99: time.Millisecond, Max: 3 * time.Millisecond},
+			TLS:  host.Handshakes{Count: 50, P50: 2 * time.Millisecond, P99: 5 * time.Millisecond, Max: 9 * time.Millisecond}, Retries: 3, Most: 50, Wakeups: 12345},
 		Load: "a scripted mix for 10s", Seed: 7,
 		Warnings: []string{"istio.yaml:7: host overlap"},
 		Run: evidence.Record{Version: "1.0", Command: []string{"umbra", "run", "canary-10.yaml"}, Mesh: "embedded", Transport: "portable", Machine: evidence.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},
@@ -56,6 +65,22 @@ func sample() *Report {
 	}
 	r.Close()
 	return r
+}
+
+// measured is what a run of four seconds measured of its client, which was throttled in the third.
+func measured() []host.Second {
+	wait := 5 * time.Millisecond
+	seconds := make([]host.Second, 4)
+	for i := range seconds {
+		seconds[i] = host.Second{Second: int64(i), Rows: 257, Lag: host.Lag{P50: 45 * time.Microsecond, P99: 136 * time.Microsecond, Max: 900 * time.Microsecond},
+			Usage: host.Usage{For: time.Second, CPUs: 2, Process: &host.Process{User: 2 * time.Millisecond, System: 4 * time.Millisecond, Voluntary: 300, Involuntary: 2},
+				Loops:     []host.Loop{{Thread: 7, Name: "umbra-loop/0", CPU: 5 * time.Millisecond, Wait: &wait, Voluntary: 290, Involuntary: 1}},
+				Throttled: &host.Throttling{}, Machine: &host.Machine{Total: 2 * time.Second, Busy: 500 * time.Millisecond, Steal: 3 * time.Millisecond},
+				GC: host.GC{Cycles: 1, Pauses: 2, Paused: 60 * time.Microsecond, Longest: 40 * time.Microsecond}}}
+	}
+	seconds[2].Lag = host.Lag{P50: time.Millisecond, P99: 80 * time.Millisecond, Max: 90 * time.Millisecond}
+	seconds[2].Throttled = &host.Throttling{Times: 4, For: 300 * time.Millisecond}
+	return seconds
 }
 
 func golden(t *testing.T, name string, got []byte) {
@@ -157,17 +182,24 @@ func TestHeadlineAndExitStatus(t *testing.T) {
 		want     string
 		status   int
 	}{
-		"passed":            {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.Pass)}, "", "PASS: A, B", 0},
-		"not tested":        {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.NotTested)}, "", "PASS: A (not tested: B)", 0},
-		"one fails":         {[]verdict.Verdict{v("A", verdict.Inconclusive), v("B", verdict.Fail)}, "", "FAIL: B. B says why", 1},
-		"inconclusive":      {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.Inconclusive)}, "", "INCONCLUSIVE: B. B says why", 4},
-		"invalid":           {[]verdict.Verdict{v("A", verdict.Invalid), v("B", verdict.Inconclusive)}, "", "INVALID: A. A says why", 4},
-		"partial":           {[]verdict.Verdict{v("A", verdict.Pass)}, "it was killed", "INCONCLUSIVE: it was killed. So far PASS: A", 4},
-		"partial and fails": {[]verdict.Verdict{v("A", verdict.Fail)}, "it was killed", "FAIL: A. A says why", 1},
-		"nothing":           {[]verdict.Verdict{v("A", verdict.NotTested)}, "", "NOT TESTED: nothing was judged", 0},
-		"no mesh":           {nil, "", "0 requests planned, 0 answered, 0 not; no mesh was judged", 0},
+		"alone, the rate kept":   {[]verdict.Verdict{v("Rate", verdict.Pass)}, "", "PASS: Rate. 0 requests planned, 0 answered, 0 not; no mesh was judged", 0},
+		"alone, the rate missed": {[]verdict.Verdict{v("Rate", verdict.Fail)}, "", "FAIL: Rate. Rate says why", 1},
+		"alone, a closed loop":   {[]verdict.Verdict{v("Rate", verdict.NotTested)}, "", "0 requests planned, 0 answered, 0 not; no mesh was judged", 0},
+		"alone, by the client":   {[]verdict.Verdict{{Name: "Rate", State: verdict.Invalid, Summary: "late", Items: []verdict.Item{{State: verdict.Invalid, ClientSuspect: true}}}}, "", "INVALID: Rate. late", 3},
+		"passed":                 {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.Pass)}, "", "PASS: A, B", 0},
+		"not tested":             {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.NotTested)}, "", "PASS: A (not tested: B)", 0},
+		"one fails":              {[]verdict.Verdict{v("A", verdict.Inconclusive), v("B", verdict.Fail)}, "", "FAIL: B. B says why", 1},
+		"inconclusive":           {[]verdict.Verdict{v("A", verdict.Pass), v("B", verdict.Inconclusive)}, "", "INCONCLUSIVE: B. B says why", 4},
+		"invalid":                {[]verdict.Verdict{v("A", verdict.Invalid), v("B", verdict.Inconclusive)}, "", "INVALID: A. A says why", 4},
+		"partial":                {[]verdict.Verdict{v("A", verdict.Pass)}, "it was killed", "INCONCLUSIVE: it was killed. So far PASS: A", 4},
+		"partial and fails":      {[]verdict.Verdict{v("A", verdict.Fail)}, "it was killed", "FAIL: A. A says why", 1},
+		"nothing":                {[]verdict.Verdict{v("A", verdict.NotTested)}, "", "NOT TESTED: nothing was judged", 0},
+		"no mesh":                {nil, "", "0 requests planned, 0 answered, 0 not; no mesh was judged", 0},
 	} {
 		r := Report{Verdicts: c.verdicts, Partial: c.partial}
+		if strings.HasPrefix(name, "alone") {
+			r.Run.Mesh = evidence.NoMesh
+		}
 		if r.Close(); r.Headline != c.want || r.ExitStatus != c.status {
 			t.Errorf("%s: %q and %d, want %q and %d", name, r.Headline, r.ExitStatus, c.want, c.status)
 		}
@@ -190,6 +222,7 @@ func TestHostileStrings(t *testing.T) {
 			r.Verdicts[0].Summary, r.Verdicts[0].Findings[0].Text, r.Verdicts[0].Findings[0].Examples[0] = hostile, hostile, hostile
 			r.Verdicts[0].Items[0].Route, r.Verdicts[0].Items[0].Cluster = hostile, hostile
 			r.Figures.Names[0].Name, r.Figures.Errors[0].Class, r.Figures.Errors[0].Examples[0] = hostile, hostile, hostile
+			r.Run.Transport, r.Connections.Addresses[0], r.Client.Diagnosis[0] = hostile, hostile, hostile
 			r.Mesh.Routes[0].Name, r.Mesh.Host, r.Warnings[0], r.Run.Command = hostile, hostile, hostile, []string{hostile}
 			r.Close()
 			for _, line := range strings.Split(rendered(t, r, false), "\n") {
@@ -201,5 +234,52 @@ func TestHostileStrings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What was not measured is said not to be known, and never 0.
+func TestClientThatIsNotKnown(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*host.Second)
+		says  []string
+	}{
+		"all is known":   {func(*host.Second) {}, []string{"CPU 23.3 µs a request", "19.5 µs of it in 1 event loop", "8 involuntary switches, 4 of event loops", "throttled 4 times for 0.30 s", "steal 0.15 %", "4 garbage collections, the longest pause 0.040 ms", "late: from 2 s to 3 s"}},
+		"no process":     {func(s *host.Second) { s.Process = nil }, []string{"its CPU time is not known", "involuntary switches not known"}},
+		"no loops":       {func(s *host.Second) { s.Loops = nil }, []string{"0.02 s system in all); it may run on 2 CPUs", "8 involuntary switches; throttled"}},
+		"no cgroup":      {func(s *host.Second) { s.Throttled = nil }, []string{"throttling not known"}},
+		"no steal":       {func(s *host.Second) { s.Machine = nil }, []string{"steal not known"}},
+		"no collections": {func(s *host.Second) { s.GC = host.GC{} }, []string{"0 garbage collections, no pause"}},
+		"no throttling":  {func(s *host.Second) { s.Throttled = &host.Throttling{} }, []string{"never throttled"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seconds := measured()
+			for i := range seconds {
+				c.spoil(&seconds[i])
+			}
+			d := host.Diagnose(seconds)
+			r := sample()
+			r.Client = NewClient(&d)
+			got := rendered(t, r, false)
+			_, got, _ = strings.Cut(got, "\nClient, ")
+			got = strings.Join(strings.Fields(got), " ")
+			for _, words := range c.says {
+				if !strings.Contains(got, words) {
+					t.Errorf("%q is not in %s", words, got)
+				}
+			}
+		})
+	}
+	r := sample()
+	r.Client, r.Connections = nil, nil
+	if got := rendered(t, r, false); !strings.Contains(got, "its machine was not measured") || strings.Contains(got, "\nConnections") {
+		t.Error(got)
+	}
+}
+
+// A client without requests costs nothing for each.
+func TestClientWithoutRequests(t *testing.T) {
+	c := NewClient(&host.Diagnosis{Total: host.Usage{Process: &host.Process{User: time.Second}}})
+	if c.Process.PerRequest != time.Second || c.Loops != nil || c.Steal != nil {
+		t.Errorf("%+v", c)
 	}
 }

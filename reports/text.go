@@ -31,6 +31,8 @@ func (r *Report) Text(w io.Writer, colours bool) error {
 	}
 	t.mesh(r.Mesh)
 	t.figures(r)
+	t.client(r)
+	t.connections(r.Connections)
 	t.list("Warnings", r.Warnings)
 	t.list("Not modelled by this mesh, though the manifests ask for it", r.Run.NotModelled)
 	t.run(r)
@@ -140,9 +142,7 @@ func (t *text) figures(r *Report) {
 	}
 	t.title("Load")
 	t.paragraph("  ", fmt.Sprintf("%d %s = %d ok + %d error + %d timeout + %d in flight + %d unsent", f.Planned, planned, f.OK, f.Error, f.Timeout, f.Inflight, f.Unsent))
-	if f.Warmup > 0 {
-		t.paragraph("  ", fmt.Sprintf("%d of them are the warm-up, which sampling, impact and objectives leave out", f.Warmup))
-	}
+	t.apart(f)
 	if f.Span > 0 {
 		t.paragraph("  ", fmt.Sprintf("asked %.1f/s, sent %.1f/s for %v", f.Asked, f.Sent, f.Span.Round(time.Millisecond)))
 	}
@@ -159,20 +159,33 @@ func (t *text) figures(r *Report) {
 	t.latencies(f)
 }
 
+// apart tells of the phases that are recorded and not judged.
+func (t *text) apart(f *summary.Figures) {
+	var parts []string
+	if f.Warmup > 0 {
+		parts = append(parts, fmt.Sprintf("%d of them are the warm-up", f.Warmup))
+	}
+	if f.Cooldown > 0 {
+		parts = append(parts, fmt.Sprintf("%d of them are the cool-down", f.Cooldown))
+	}
+	if len(parts) > 0 {
+		t.paragraph("  ", strings.Join(parts, ", ")+", which sampling, impact, objectives and the rate leave out")
+	}
+}
+
 func (t *text) latencies(f *summary.Figures) {
 	if f.Response.N == 0 {
 		return
 	}
 	t.title("Latency, in milliseconds")
-	rows := [][]string{{"", "n", "p50", "p90", "p99", "p99.9", "max"}}
+	rows := [][]string{latencyHead("")}
 	add := func(name string, l summary.Latency) {
 		if l.N > 0 {
-			rows = append(rows, []string{name, fmt.Sprint(l.N), ms(l.P50), ms(l.P90), ms(l.P99), ms(l.P999), ms(l.Max)})
+			rows = append(rows, latencyRow(name, l))
 		}
 	}
 	add("response time, from due", f.Response)
 	add("service time, from sent", f.Service)
-	add("generator lag", f.Lag)
 	for _, g := range f.Names {
 		add("response, "+or(g.Name, "(no name)"), g.Response)
 	}
@@ -181,8 +194,18 @@ func (t *text) latencies(f *summary.Figures) {
 	}
 	t.table(rows, 1)
 	if f.Response.LowerBound > 0 {
-		t.paragraph("  ", fmt.Sprintf("%d of the response times are lower bounds: these requests had no complete response", f.Response.LowerBound))
+		t.paragraph("  ", fmt.Sprintf("%d of the response times, and %d of the service times, are lower bounds: these requests had no complete response",
+			f.Response.LowerBound, f.Service.LowerBound))
 	}
+}
+
+// latencyHead and latencyRow are a table of latencies, in milliseconds.
+func latencyHead(name string) []string {
+	return []string{name, "n", "p50", "p90", "p99", "p99.9", "max"}
+}
+
+func latencyRow(name string, l summary.Latency) []string {
+	return []string{name, fmt.Sprint(l.N), ms(l.P50), ms(l.P90), ms(l.P99), ms(l.P999), ms(l.Max)}
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.3f", float64(d)/1e6) }

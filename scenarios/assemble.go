@@ -15,6 +15,7 @@ import (
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
+	"umbra/replay"
 )
 
 // assemble makes the scenario of what the file says and tells of every contradiction.
@@ -275,24 +276,52 @@ func (r *reader) headerName(name string, at *yaml.Node, path string, seen map[st
 func (r *reader) load(raw *rawScenario, root *yaml.Node) LoadConfig {
 	l := raw.load.v
 	capture := raw.traffic.v.capture
-	c := LoadConfig{Arrivals: l.arrivals.v, Connections: int(l.connections.v), Timeout: l.timeout.v, Seed: l.seed.v}
+	c := LoadConfig{Arrivals: l.arrivals.v, Connections: int(l.connections.v), Protocol: l.protocol.v, Streams: int(l.streams.v),
+		Reuse: replay.Reuse(l.reuse.v), Overload: replay.Overload(l.overload.v), Quantum: l.quantum.v, Timeout: l.timeout.v, Seed: l.seed.v}
 	if l.arrivals.at == nil {
 		c.Arrivals = Poisson
 		if capture.at != nil {
 			c.Arrivals = Captured
 		}
 	}
-	if l.warmup.given() {
-		stage := r.stage(l.warmup.v, "load.warmup")
-		c.Warmup = &stage
-	}
+	c.Warmup, c.Cooldown = r.aside(l.warmup, "load.warmup"), r.aside(l.cooldown, "load.cooldown")
 	for i, stage := range l.stages.v {
 		c.Stages = append(c.Stages, r.stage(stage.v, fmt.Sprintf("load.stages[%d]", i)))
 	}
 	if capture.at == nil || raw.traffic.v.mix.at == nil {
 		r.arrivals(c, raw, root)
 	}
+	r.sending(&l, &raw.traffic)
 	return c
+}
+
+// aside reads a stage that is not judged; nil where there is none.
+func (r *reader) aside(raw value[rawStage], path string) *Stage {
+	if !raw.given() {
+		return nil
+	}
+	stage := r.stage(raw.v, path)
+	return &stage
+}
+
+// sending tells of contradictions in how requests get to their connections.
+func (r *reader) sending(l *rawLoad, t *value[rawTraffic]) {
+	if l.streams.given() && l.protocol.usable() && l.protocol.v != H2C {
+		r.fault(l.streams.at, "load.streams: only HTTP/2 has streams; add load.protocol: h2c, or leave it out")
+	}
+	if l.streams.given() && l.reuse.usable() && l.reuse.v == string(replay.Fresh) {
+		r.fault(l.streams.at, "load.streams: with reuse: fresh a connection has one request; leave streams out, or use reuse: keep")
+	}
+	if l.reuse.given() && l.reuse.v == string(replay.Session) && t.given() && t.v.capture.at == nil {
+		r.fault(l.reuse.at, "load.reuse: only a capture has sessions; use traffic.capture, or reuse: keep or fresh")
+	}
+	if l.quantum.usable() && l.timeout.usable() && l.quantum.v >= l.timeout.v {
+		at := l.timeout.at
+		if l.quantum.at != nil {
+			at = l.quantum.at
+		}
+		r.fault(at, "load.quantum: requests may wait for %v before they are sent, and their time is over after %v; make load.quantum shorter than load.timeout", l.quantum.v, l.timeout.v)
+	}
 }
 
 func (r *reader) arrivals(c LoadConfig, raw *rawScenario, root *yaml.Node) {
@@ -305,15 +334,27 @@ func (r *reader) arrivals(c LoadConfig, raw *rawScenario, root *yaml.Node) {
 	switch {
 	case captured && capture.at == nil && raw.traffic.given():
 		r.fault(l.arrivals.at, "load.arrivals: captured needs traffic.capture; a mix has no times of its own: use poisson or constant")
-	case captured && l.stages.at != nil:
-		r.fault(l.stages.at, "load.stages: captured arrivals have the capture's own times and rates; leave the stages out, or use arrivals: poisson or constant")
-	case captured && l.warmup.at != nil:
-		r.fault(l.warmup.at, "load.warmup: captured arrivals have no rate to warm up with; leave it out, or use arrivals: poisson or constant")
-	case !captured && l.stages.at == nil && !l.arrivals.bad:
+	case captured:
+		r.rateless(&l)
+	case l.stages.at == nil && !l.arrivals.bad:
 		r.fault(here, "load.stages is missing; add at least one, like stages: [{rate: 200, for: 10s}]")
 	}
 	if speed := capture.v.speed; !captured && speed.given() && !l.arrivals.bad {
 		r.fault(speed.at, "traffic.capture.speed: only captured arrivals have a speed; leave it out, or use load.arrivals: captured")
+	}
+}
+
+// rateless tells of what needs a rate, where the arrivals are the capture's own.
+func (r *reader) rateless(l *rawLoad) {
+	const instead = "leave it out, or use arrivals: poisson or constant"
+	if at := l.stages.at; at != nil {
+		r.fault(at, "load.stages: captured arrivals have the capture's own times and rates; leave the stages out, or use arrivals: poisson or constant")
+	}
+	if at := l.warmup.at; at != nil {
+		r.fault(at, "load.warmup: captured arrivals have no rate to warm up with; %s", instead)
+	}
+	if at := l.cooldown.at; at != nil {
+		r.fault(at, "load.cooldown: captured arrivals have no rate to cool down with; %s", instead)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"umbra/replay"
 )
 
 // apiVersion and kind head every scenario file.
@@ -56,11 +58,11 @@ type (
 		speed value[float64]
 	}
 	rawLoad struct {
-		arrivals          value[string]
-		connections, seed value[uint64]
-		timeout           value[time.Duration]
-		warmup            value[rawStage]
-		stages            value[[]value[rawStage]]
+		arrivals, protocol, reuse, overload value[string]
+		connections, streams, seed          value[uint64]
+		timeout, quantum                    value[time.Duration]
+		warmup, cooldown                    value[rawStage]
+		stages                              value[[]value[rawStage]]
 	}
 	rawStage struct {
 		rate, to value[float64]
@@ -172,9 +174,15 @@ func loadShape() shape[rawLoad] {
 	return object(nil,
 		key("arrivals", "The arrival process. By default poisson for a mix, captured for a capture.", oneOf(Constant, Poisson, Captured), func(l *rawLoad) *value[string] { return &l.arrivals }),
 		key("connections", "The number of connections.", integer("a whole number from 1 to 65535", 1, 65535), func(l *rawLoad) *value[uint64] { return &l.connections }).or("32"),
+		key("protocol", "What the connections speak: HTTP/1.1, or HTTP/2 with prior knowledge (h2c).", oneOf(HTTP1, H2C), func(l *rawLoad) *value[string] { return &l.protocol }).or(HTTP1),
+		key("streams", "With h2c: how many requests may be under way on a connection; the gateway may allow fewer.", integer("a whole number from 1 to 10000", 1, 10000), func(l *rawLoad) *value[uint64] { return &l.streams }).or("100"),
+		key("reuse", "Which requests share a connection: keep, any; session, those of a captured session; fresh, none.", oneOf(string(replay.Keep), string(replay.Session), string(replay.Fresh)), func(l *rawLoad) *value[string] { return &l.reuse }).or(string(replay.Keep)),
+		key("overload", "What becomes of a request that is due while no connection is free: queue, it waits, and that counts into its response time; drop, it is not sent; abort, the run ends.", oneOf(string(replay.QueueUp), string(replay.Drop), string(replay.AbortRun)), func(l *rawLoad) *value[string] { return &l.overload }).or(string(replay.QueueUp)),
+		key("quantum", "Requests that fall due within it may be sent by one wake-up, so the first of them that late; 0s sends each on time.", duration(true), func(l *rawLoad) *value[time.Duration] { return &l.quantum }).or("0s"),
 		key("timeout", "The time that a request has, from when it is due.", duration(false), func(l *rawLoad) *value[time.Duration] { return &l.timeout }).or("2s"),
 		key("seed", "The seed of everything random.", integer("a whole number from 0 to 9007199254740991", 0, 1<<53-1), func(l *rawLoad) *value[uint64] { return &l.seed }).or("1"),
 		key("warmup", "A stage before the others, recorded apart and never judged.", stageShape(), func(l *rawLoad) *value[rawStage] { return &l.warmup }),
+		key("cooldown", "A stage behind the others, recorded apart and never judged.", stageShape(), func(l *rawLoad) *value[rawStage] { return &l.cooldown }),
 		key("stages", "The stages, one after the other.", list(stageShape()), func(l *rawLoad) *value[[]value[rawStage]] { return &l.stages }),
 	)
 }

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"umbra/internal/evidence"
+	"umbra/internal/host"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/internal/summary"
@@ -25,33 +27,37 @@ type Judgement struct {
 	Record   evidence.Record
 	Start    time.Time
 	Figures  summary.Figures
-	Verdicts []verdict.Verdict // none without a scenario
+	Verdicts []verdict.Verdict // without a scenario the rate's alone
 	Doubts   []string          // what the folder lacks; the run is then partial
+	Client   *host.Diagnosis   // what the client measured of itself; nil where it did not
 }
 
 // folder is a run folder being read.
 type folder struct {
-	dir     string
-	visit   func(start time.Time, r *traffic.Result) error
-	out     Judgement
-	facts   verdict.Facts
-	recon   *verdict.Recon
-	figures *summary.Summary
+	dir   string
+	log   func(start time.Time, s *summary.Summary) error
+	out   Judgement
+	facts verdict.Facts
+	recon *verdict.Recon // nil without a scenario: a run of any length is then read in flat memory
 }
 
-// Judge reads a run folder and judges it anew: the same folder gives the same judgement. visit sees each row, where it is
-// not nil. A folder that a killed run left is judged as far as it goes; one that is none of ours is an error.
-func Judge(dir string, visit func(start time.Time, r *traffic.Result) error) (*Judgement, error) {
-	f := &folder{dir: dir, visit: visit, recon: verdict.NewRecon(), figures: summary.New()}
+// Judge reads a run folder and judges it anew: the same folder gives the same judgement. log, where it is not nil, is given
+// the summary before its rows, and may have it write its logs; Judge closes it. A folder that a killed run left is judged as
+// far as it goes; one that is none of ours is an error.
+func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Judgement, error) {
+	f := &folder{dir: dir, log: log}
 	if err := f.read(); err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	f.out.Figures = f.figures.Figures()
-	if f.out.Scenario == nil {
+	record := &f.out.Record
+	f.facts.Undrained = !record.Drained
+	f.facts.Partial = f.facts.Incomplete || record.Partial() != ""
+	if f.recon == nil {
+		rate := f.out.Figures.Rate
+		rate.Closed = record.ClosedLoop
+		f.out.Verdicts = []verdict.Verdict{verdict.JudgeRate(rate, f.facts)}
 		return &f.out, nil
 	}
-	f.facts.Undrained = !f.out.Record.Drained
-	f.facts.Partial = f.facts.Incomplete || f.out.Record.Partial() != ""
 	verdicts, err := f.recon.Judge(f.facts, f.out.Scenario.Checks.options())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
@@ -66,19 +72,75 @@ func (f *folder) read() error {
 		return fmt.Errorf("not a run folder of umbra's (%s): %w", evidence.Run, err)
 	}
 	f.out.Record = record
-	if err := f.results(); err != nil {
+	if err := f.client(); err != nil {
 		return err
 	}
 	scenario := filepath.Join(f.dir, evidence.Scenario)
 	if _, err := os.Stat(scenario); errors.Is(err, fs.ErrNotExist) && record.Mesh == evidence.NoMesh {
+		return f.sums()
+	}
+	if f.out.Scenario, err = LoadResolved(scenario); err != nil {
+		return err
+	}
+	f.recon = verdict.NewRecon()
+	return errors.Join(f.sums(), f.state(), f.receipts(evidence.PrimaryReceipts), f.receipts(evidence.ShadowReceipts))
+}
+
+// client reads what the client measured of itself, where it did. It explains, and proves nothing, so that a line that a kill
+// cut short is no doubt.
+func (f *folder) client() error {
+	file, err := os.Open(filepath.Join(f.dir, host.File))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	s, err := LoadResolved(scenario)
 	if err != nil {
 		return err
 	}
-	f.out.Scenario = s
-	return errors.Join(f.state(), f.receipts(evidence.PrimaryReceipts), f.receipts(evidence.ShadowReceipts))
+	defer file.Close()
+	seconds, err := host.Read(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", host.File, err)
+	}
+	if len(seconds) == 0 {
+		return nil
+	}
+	diagnosis := host.Diagnose(seconds)
+	f.out.Client, f.facts.Client = &diagnosis, diagnosis.Sentences(told)
+	return nil
+}
+
+// told is how many intervals a verdict names in which the client was late.
+const told = 10
+
+// sums reads the figures: from the rows, or, where the run says that it kept none, as they stood at its end.
+func (f *folder) sums() error {
+	name, err := evidence.Results, error(nil)
+	if f.out.Record.Results == evidence.NoRows {
+		name, err = evidence.Figures, f.kept()
+	} else {
+		err = f.results()
+	}
+	record := &f.out.Record
+	if n := f.out.Figures.Planned; err == nil && record.Finished && n != record.Planned {
+		f.lacks("%s has %d rows of %d planned", name, n, record.Planned)
+	}
+	return err
+}
+
+// kept reads the figures of a run without rows. They reconcile nothing: a scenario's run lacks its rows all the same.
+func (f *folder) kept() error {
+	if f.recon != nil {
+		f.lacks("%s was not kept, so no request can be reconciled", evidence.Results)
+	}
+	err := evidence.ReadJSON(f.dir, evidence.Figures, &f.out.Figures)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.lacks("%s is missing", evidence.Figures)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", evidence.Figures, err)
+	}
+	return nil
 }
 
 // lacks notes that a part of the evidence is missing, so that its absence proves nothing.
@@ -88,25 +150,38 @@ func (f *folder) lacks(format string, args ...any) {
 }
 
 func (f *folder) results() error {
+	s := summary.New()
 	err := f.open(evidence.Results, func(file *os.File) error {
-		start, rows, err := traffic.ReadResults(file)
+		start, batches, err := traffic.ReadResultBatches(bufio.NewReaderSize(file, 1<<20))
 		if err != nil {
 			return err
 		}
 		f.out.Start = start
-		return each(rows, func(r *traffic.Result) error {
-			f.figures.Add(r)
-			f.recon.AddResult(r)
-			if f.visit != nil {
-				return f.visit(start, r)
+		if f.log != nil {
+			if err := f.log(start, s); err != nil {
+				return err
 			}
-			return nil
-		})
+		}
+		for rows, err := range batches {
+			if err != nil {
+				return err
+			}
+			f.add(rows, s)
+		}
+		return nil
 	})
-	if n := f.figures.Rows(); err == nil && f.out.Record.Finished && n != f.out.Record.Planned {
-		f.lacks("%s has %d rows of %d planned", evidence.Results, n, f.out.Record.Planned)
+	f.out.Figures = s.Figures()
+	return errors.Join(err, s.Close())
+}
+
+func (f *folder) add(rows []traffic.Result, s *summary.Summary) {
+	s.Add(rows)
+	if f.recon == nil {
+		return
 	}
-	return err
+	for i := range rows {
+		f.recon.AddResult(&rows[i])
+	}
 }
 
 // open reads a file of the evidence. One that is missing, or cut because its writer was killed, is a doubt.

@@ -19,6 +19,7 @@ import (
 	"umbra/internal/diag"
 	"umbra/internal/mesh"
 	"umbra/internal/traffic"
+	"umbra/replay"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -111,8 +112,9 @@ func TestLoadEverything(t *testing.T) {
 			{Name: "note", Weight: 0, Method: "PUT", Path: "/api/{{ uuid }}/{{ seq }}?x={{ hex 8 }}", Body: "Text over lines, with \"quotes\", a tab\tand {{ \"{{\" }}.\n\nThe end: ü\n"},
 			{Name: "folded", Weight: 1, Method: "POST", Path: "/", Body: "1e3\r\n\x00 "},
 		}},
-		Load: LoadConfig{Arrivals: Constant, Connections: 8, Timeout: 1500 * time.Millisecond, Seed: 1<<53 - 1,
-			Warmup: &Stage{50, 50, 2 * time.Second},
+		Load: LoadConfig{Arrivals: Constant, Connections: 8, Protocol: H2C, Streams: 16, Reuse: replay.Keep, Overload: replay.Drop,
+			Quantum: 250 * time.Microsecond, Timeout: 1500 * time.Millisecond, Seed: 1<<53 - 1,
+			Warmup: &Stage{50, 50, 2 * time.Second}, Cooldown: &Stage{50, 10, time.Second},
 			Stages: []Stage{{200, 200, 10 * time.Second}, {200, 1000.5, 20 * time.Second}, {1000, 1000, time.Hour}}},
 		Checks: Checks{
 			Fraction:   &FractionCheck{0.5},
@@ -127,7 +129,8 @@ func TestLoadEverything(t *testing.T) {
 
 func TestLoadDefaults(t *testing.T) {
 	s := mustLoad(t, filepath.Join("testdata", "valid-minimal.yaml"))
-	want := LoadConfig{Arrivals: Poisson, Connections: 32, Timeout: 2 * time.Second, Seed: 1, Stages: []Stage{{200, 200, 10 * time.Second}}}
+	want := LoadConfig{Arrivals: Poisson, Connections: 32, Protocol: HTTP1, Streams: 100, Reuse: replay.Keep, Overload: replay.QueueUp,
+		Timeout: 2 * time.Second, Seed: 1, Stages: []Stage{{200, 200, 10 * time.Second}}}
 	if d := cmp.Diff(want, s.Load); d != "" {
 		t.Error(d)
 	}
@@ -154,6 +157,7 @@ func TestLoadCapture(t *testing.T) {
 // ignoreMachinery leaves what is derived out of a comparison.
 var ignoreMachinery = cmp.Options{
 	cmpopts.IgnoreUnexported(Mix{}),
+	cmpopts.IgnoreUnexported(Scenario{}),
 	cmpopts.IgnoreFields(Scenario{}, "Manifests", "Table"),
 }
 
@@ -273,7 +277,7 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"a-word", "api-version", "kind", "unknown-keys", "units", "types", "text", "missing-keys", "mix-and-capture",
-		"no-traffic", "weights-odd", "arrivals", "stages-empty", "within-range", "objectives", "impact", "manifests-empty", "latency"} {
+		"no-traffic", "weights-odd", "arrivals", "stages-empty", "sending", "within-range", "objectives", "impact", "manifests-empty", "latency"} {
 		if err := schema.Validate(plain(t, filepath.Join("testdata", "invalid-"+name+".yaml"))); err == nil {
 			t.Errorf("invalid-%s: the schema takes it", name)
 		}

@@ -43,6 +43,7 @@ type maker struct {
 	sameHeaders   []traffic.Header
 	sameBody      []byte // shared by all requests; nobody writes to it
 	headersDiffer bool
+	same          *traffic.Request // of an entry without templates; nil of others
 }
 
 // newMix makes a mix of entries and their compiled forms. Some weight must be above 0.
@@ -50,7 +51,7 @@ func newMix(entries []Entry, makers []maker, host string, seed uint64) *Mix {
 	m := &Mix{Entries: entries, host: host, seed: seed, makers: makers}
 	for i := range makers {
 		makers[i].entry = &m.Entries[i]
-		makers[i].prepare()
+		makers[i].prepare(host)
 	}
 	m.layOut(reduced(entries))
 	return m
@@ -107,30 +108,46 @@ func (m *Mix) at(i uint64) (entry, seq uint64) {
 	return entry, round*weight + (uint64(m.earlier[point])+weight-uint64(first))%weight
 }
 
-// Request makes request i: the same for the same scenario, seed and i, whatever was made before. The caller may keep
-// it, but not write into its headers and body. It panics on a scenario read by LoadResolved that has CSV columns.
-func (m *Mix) Request(i uint64) (name string, request traffic.Request) {
+// Request makes request i: the same for the same scenario, seed and i, whatever was made before. Requests of an entry
+// without templates are one and the same. The caller may keep a request, but not write into it. It panics on a scenario read
+// by LoadResolved that has CSV columns.
+func (m *Mix) Request(i uint64) (name string, request *traffic.Request) {
+	name, request, _ = m.request(i)
+	return name, request
+}
+
+// request is Request; shared says that other indices give this request too.
+func (m *Mix) request(i uint64) (name string, request *traffic.Request, shared bool) {
 	entry, seq := m.at(i)
 	k := &m.makers[entry]
-	d := draw{random(mix64(mix64(m.seed+1) + i)), seq}
-	return k.entry.Name, traffic.Request{
+	if k.same != nil {
+		return k.entry.Name, k.same, true
+	}
+	return k.entry.Name, k.render(m.host, &draw{random(mix64(mix64(m.seed+1) + i)), seq}), false
+}
+
+func (k *maker) render(host string, d *draw) *traffic.Request {
+	return &traffic.Request{
 		Method:    k.entry.Method,
 		Scheme:    "http",
-		Authority: m.host,
-		Path:      string(k.path.render(make([]byte, 0, 64), &d)),
-		Headers:   k.renderHeaders(&d),
-		Body:      k.renderBody(&d),
+		Authority: host,
+		Path:      string(k.path.render(make([]byte, 0, 64), d)),
+		Headers:   k.renderHeaders(d),
+		Body:      k.renderBody(d),
 	}
 }
 
 // prepare renders once what is the same for every request.
-func (k *maker) prepare() {
+func (k *maker) prepare(host string) {
 	for i := range k.headers {
 		k.headersDiffer = k.headersDiffer || !k.headers[i].fixed
 	}
 	k.sameHeaders = k.entry.Headers
 	if k.body.fixed && k.body.text != "" {
 		k.sameBody = []byte(k.body.text)
+	}
+	if k.path.fixed && k.body.fixed && !k.headersDiffer {
+		k.same = k.render(host, nil)
 	}
 }
 

@@ -2,8 +2,10 @@ package scenarios
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,7 +42,7 @@ func compiled(t testing.TB, entries []Entry, seed uint64) *Mix {
 func TestMixIsAPureFunctionOfSeedAndIndex(t *testing.T) {
 	one, two, other := compiled(t, sampleEntries(), 7), compiled(t, sampleEntries(), 7), compiled(t, sampleEntries(), 8)
 	const n = 1000
-	var forward, backward, elsewhere []traffic.Request
+	var forward, backward, elsewhere []*traffic.Request
 	for i := range uint64(n) {
 		_, request := one.Request(i)
 		forward = append(forward, request)
@@ -60,13 +62,13 @@ func TestMixIsAPureFunctionOfSeedAndIndex(t *testing.T) {
 
 func TestMixRequest(t *testing.T) {
 	m := compiled(t, sampleEntries(), 7)
-	seen := map[string]traffic.Request{}
+	seen := map[string]*traffic.Request{}
 	for i := range uint64(100) {
 		name, request := m.Request(i)
 		seen[name] = request
 	}
 	buy := seen["buy"]
-	want := traffic.Request{Method: "POST", Scheme: "http", Authority: "my-app.example.com", Path: "/api/orders",
+	want := &traffic.Request{Method: "POST", Scheme: "http", Authority: "my-app.example.com", Path: "/api/orders",
 		Headers: []traffic.Header{{"content-type", "application/json"}}, Body: buy.Body}
 	if d := cmp.Diff(want, buy); d != "" {
 		t.Error(d)
@@ -128,6 +130,37 @@ func TestMixCountsEachEntry(t *testing.T) {
 	}
 }
 
+// Entries without templates give one request again and again, so that what is prepared for it is prepared once.
+func TestMixSharesWhatIsTheSame(t *testing.T) {
+	m := compiled(t, []Entry{
+		{Name: "same", Weight: 1, Method: "POST", Path: "/", Headers: []traffic.Header{{"x-a", "1"}}, Body: "b"},
+		{Name: "path", Weight: 1, Method: "GET", Path: "/{{ seq }}"},
+		{Name: "header", Weight: 1, Method: "GET", Path: "/", Headers: []traffic.Header{{"x-n", "{{ seq }}"}}},
+		{Name: "body", Weight: 1, Method: "POST", Path: "/", Body: "{{ seq }}"},
+	}, 3)
+	made := map[string]map[*traffic.Request]bool{}
+	for i := range uint64(40) {
+		name, request := m.Request(i)
+		if made[name] == nil {
+			made[name] = map[*traffic.Request]bool{}
+		}
+		made[name][request] = true
+	}
+	for name, want := range map[string]int{"same": 1, "path": 10, "header": 10, "body": 10} {
+		if len(made[name]) != want {
+			t.Errorf("%s: %d requests, want %d", name, len(made[name]), want)
+		}
+	}
+	_, one := m.Request(0)
+	for i := uint64(0); one.Method != "POST" || string(one.Body) != "b"; i++ {
+		_, one = m.Request(i)
+	}
+	want := &traffic.Request{Method: "POST", Scheme: "http", Authority: "my-app.example.com", Path: "/", Headers: []traffic.Header{{"x-a", "1"}}, Body: []byte("b")}
+	if d := cmp.Diff(want, one); d != "" {
+		t.Error(d)
+	}
+}
+
 func BenchmarkMixRequest(b *testing.B) {
 	m := compiled(b, sampleEntries(), 7)
 	b.ReportAllocs()
@@ -135,5 +168,25 @@ func BenchmarkMixRequest(b *testing.B) {
 		if _, request := m.Request(i); request.Path == "" {
 			b.Fatal("no path")
 		}
+	}
+}
+
+// What the plan of an example costs for each item, with the route that the model gives it.
+func BenchmarkPlan(b *testing.B) {
+	for _, name := range []string{"canary-10", "basic-100"} {
+		s := mustLoad(b, filepath.Join("examples", name+".yaml"))
+		s.Load.Stages = []Stage{{1e6, 1e6, 24 * time.Hour}}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			n := 0
+			for item, err := range s.Plan() {
+				if err != nil || item.Request == nil {
+					b.Fatal(err)
+				}
+				if n++; n == b.N {
+					return
+				}
+			}
+		})
 	}
 }

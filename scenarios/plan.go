@@ -3,10 +3,7 @@ package scenarios
 import (
 	"errors"
 	"fmt"
-	"io"
-	"iter"
 	"net/http"
-	"os"
 	"time"
 
 	"umbra/internal/diag"
@@ -16,23 +13,69 @@ import (
 )
 
 // Plan is every request of the scenario, each with the route that the model gives it. It is pure: ranging over it
-// again gives the same items, and so do equal seeds; only a capture's file is read again.
+// again gives the same items, and so do equal seeds; only a capture's file is read again, where it was too long to keep.
 func (s *Scenario) Plan() replay.Plan {
-	return func(yield func(replay.Item, error) bool) {
-		var i uint64
-		for planned, err := range s.arrivals() {
-			if err != nil {
-				yield(replay.Item{}, err)
-				return
-			}
-			planned.ID = replay.ID(s.Load.Seed, i)
-			planned.Route = s.predict(planned.Request)
-			i++
-			if !yield(planned, nil) {
-				return
-			}
-		}
+	if s.Load.Arrivals == Captured {
+		return replay.PlanAsCaptured(s.Capture.Speed, s.Load.Seed, s.captured(false))
 	}
+	requests := s.scripted
+	if s.Capture != nil {
+		requests = s.captured(true)
+	}
+	arrivals := replay.Schedule(s.stages(), replay.Arrivals(s.Load.Arrivals), s.Load.Seed)
+	return replay.PlanAt(arrivals, s.Load.Seed, requests)
+}
+
+// scripted gives the mix's requests, for ever.
+func (s *Scenario) scripted() (next func() (replay.Item, error), stop func()) {
+	routes := predictor{s, map[*traffic.Request]string{}}
+	var i uint64
+	return func() (replay.Item, error) {
+		name, r, shared := s.Mix.request(i)
+		i++
+		return replay.Item{Name: name, Route: routes.of(r, shared), Request: r}, nil
+	}, func() {}
+}
+
+// captured gives the capture's requests, for ever where again says so, sent to the scenario's host.
+func (s *Scenario) captured(again bool) replay.Requests {
+	recorded := s.recorded
+	if recorded == nil {
+		recorded = &Recorded{File: s.Capture.File, adapt: s.adapt}
+	}
+	requests := recorded.Requests(again)
+	return func() (func() (replay.Item, error), func()) {
+		routes := predictor{s, map[*traffic.Request]string{}}
+		next, stop := requests()
+		return func() (replay.Item, error) {
+			item, err := next()
+			if err == nil {
+				item.Route = routes.of(item.Request, recorded.kept != nil)
+			}
+			return item, err
+		}, stop
+	}
+}
+
+// adapt sends a captured request to the scenario's host.
+func (s *Scenario) adapt(r *traffic.Request) { r.Authority, r.Scheme = s.Mesh.Host, "http" }
+
+// predictor names the routes that the gateway takes, and asks the model once only for a request that comes again.
+type predictor struct {
+	*Scenario
+	known map[*traffic.Request]string
+}
+
+func (p predictor) of(r *traffic.Request, shared bool) string {
+	if !shared {
+		return p.predict(r)
+	}
+	name, known := p.known[r]
+	if !known {
+		name = p.predict(r)
+		p.known[r] = name
+	}
+	return name
 }
 
 // predict names the route that the gateway takes; "" where it answers 404.
@@ -48,164 +91,49 @@ func (s *Scenario) predict(r *traffic.Request) string {
 	return decision.Route.Name
 }
 
-// arrivals are the requests with their due times, of the scripted mix or of a capture.
-func (s *Scenario) arrivals() replay.Plan {
-	switch {
-	case s.Load.Arrivals == Captured:
-		return s.asCaptured()
-	case s.Capture != nil:
-		return s.staged(s.captured(true))
-	}
-	return s.staged(s.scripted())
-}
-
-// request is a request and the mix entry that it comes from.
-type request struct {
-	name string
-	traffic.Request
-}
-
-func (s *Scenario) scripted() iter.Seq2[request, error] {
-	return func(yield func(request, error) bool) {
-		for i := uint64(0); ; i++ {
-			name, r := s.Mix.Request(i)
-			if !yield(request{name, r}, nil) {
-				return
-			}
-		}
-	}
-}
-
-// staged puts requests to the arrivals of the stages.
-func (s *Scenario) staged(requests iter.Seq2[request, error]) replay.Plan {
-	return func(yield func(replay.Item, error) bool) {
-		next, stop := iter.Pull2(requests)
-		defer stop()
-		for a := range replay.Schedule(s.stages(), replay.Arrivals(s.Load.Arrivals), s.Load.Seed) {
-			r, err, more := next()
-			if !more {
-				return
-			}
-			if !yield(replay.Item{Name: r.name, Phase: a.Phase, Due: a.Due, Request: &r.Request}, err) {
-				return
-			}
-		}
-	}
-}
-
-// stages are the scenario's, the warm-up first.
+// stages are the scenario's, the warm-up first and the cool-down last.
 func (s *Scenario) stages() (out []replay.Stage) {
-	if w := s.Load.Warmup; w != nil {
-		out = append(out, replay.Stage{Phase: traffic.PhaseWarmup, From: w.Rate, To: w.To, For: w.For})
+	add := func(phase traffic.Phase, stage Stage) {
+		out = append(out, replay.Stage{Phase: phase, From: stage.Rate, To: stage.To, For: stage.For})
+	}
+	if s.Load.Warmup != nil {
+		add(traffic.PhaseWarmup, *s.Load.Warmup)
 	}
 	for _, stage := range s.Load.Stages {
-		out = append(out, replay.Stage{Phase: traffic.PhaseStage, From: stage.Rate, To: stage.To, For: stage.For})
+		add(traffic.PhaseStage, stage)
+	}
+	if s.Load.Cooldown != nil {
+		add(traffic.PhaseCooldown, *s.Load.Cooldown)
 	}
 	return out
 }
 
-// asCaptured plays a capture once, each request when it came, divided by the speed, behind the warm-up's time.
-func (s *Scenario) asCaptured() replay.Plan {
-	return func(yield func(replay.Item, error) bool) {
-		for r, err := range s.captured(false) {
-			due := time.Duration(float64(r.At) / s.Capture.Speed)
-			if !yield(replay.Item{Phase: traffic.PhaseStage, Due: due, Request: &r.Request}, err) {
-				return
-			}
-		}
+// Count is about how many requests the plan has; 0 where CheckPlan has not read the capture that says it.
+func (s *Scenario) Count() int {
+	switch {
+	case s.Load.Arrivals != Captured:
+		return replay.CountOf(s.stages())
+	case s.recorded == nil:
+		return 0
 	}
+	return s.recorded.Count
 }
 
-// captured reads the capture's requests, for ever where again says so, sent to the scenario's host.
-func (s *Scenario) captured(again bool) iter.Seq2[request, error] {
-	return func(yield func(request, error) bool) {
-		for {
-			read := 0
-			for r, err := range Traffic(s.Capture.File) {
-				read++
-				r.Authority, r.Scheme = s.Mesh.Host, "http"
-				if !yield(request{"", r}, err) {
-					return
-				}
-			}
-			if !again || read == 0 {
-				return
-			}
-		}
+// Demand is what the load asks of the machine that it comes from.
+func (s *Scenario) Demand() replay.Demand {
+	d, rate := replay.Demand{For: s.Duration()}, replay.TopRate(s.stages())
+	if s.recorded != nil && s.Load.Arrivals == Captured {
+		d.For = time.Duration(float64(s.recorded.Length) / s.Capture.Speed)
+		rate = float64(s.recorded.Count) / max(d.For, time.Second).Seconds()
 	}
-}
-
-// Traffic reads the requests of a traffic file that can be sent. An error, the last there is, is diag.Faults with the
-// line.
-func Traffic(file string) iter.Seq2[traffic.Request, error] {
-	return func(yield func(traffic.Request, error) bool) {
-		f, err := os.Open(file)
-		if err != nil {
-			yield(traffic.Request{}, diag.Faults{{File: file, Msg: "cannot be read: " + reason(err).Error()}})
-			return
-		}
-		defer f.Close()
-		if err := readTraffic(f, yield); err != nil {
-			var faults diag.Faults
-			faults.Add(file, err)
-			yield(traffic.Request{}, faults)
-		}
+	if s.Load.Reuse == replay.Fresh {
+		d.Fresh = rate
 	}
-}
-
-func readTraffic(f io.Reader, yield func(traffic.Request, error) bool) error {
-	r, err := traffic.NewReader(f)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	line := 1
-	for request, err := range r.Requests() {
-		line++
-		if err == nil {
-			err = checkRequest(line, &request)
-		}
-		if err != nil {
-			return err
-		}
-		if !yield(request, nil) {
-			return nil
-		}
-	}
-	return nil
-}
-
-func checkRequest(line int, r *traffic.Request) error {
-	if r.Authority == "" {
-		return fmt.Errorf("line %d: \"authority\" is missing: give the Host that the request had", line)
-	}
-	if err := replay.CheckRequest(r); err != nil {
-		return fmt.Errorf("line %d: %w", line, err)
-	}
-	return nil
-}
-
-// CheckTraffic reads a traffic file to its end, so that no run starts with one that it cannot finish, and counts its
-// requests.
-func CheckTraffic(file string) (n int, err error) {
-	var last time.Duration
-	for r, err := range Traffic(file) {
-		if err != nil {
-			return n, err
-		}
-		if n++; r.At < last {
-			return n, diag.Faults{{File: file, Line: n + 1, Msg: fmt.Sprintf("request %d was captured %v before the one in front of it: sort the lines by at_ns", n, last-r.At)}}
-		}
-		last = r.At
-	}
-	if n == 0 {
-		return 0, diag.Faults{{File: file, Msg: "no requests in it: there is nothing to replay"}}
-	}
-	return n, nil
+	return d
 }
 
 // CheckPlan tells what would keep the plan from being played to its end: too many requests, or a capture that is bad;
-// it reads the capture whole.
+// it reads the capture whole. It must not run while a plan of the scenario is being ranged over.
 func (s *Scenario) CheckPlan() error {
 	if err := replay.CheckStages(s.stages()); err != nil {
 		return diag.Faults{{File: s.File, Msg: "load.stages: " + err.Error()}}
@@ -213,8 +141,15 @@ func (s *Scenario) CheckPlan() error {
 	if s.Capture == nil {
 		return nil
 	}
-	_, err := CheckTraffic(s.Capture.File)
-	return err
+	recorded, err := ReadTraffic(s.Capture.File, s.adapt)
+	if err != nil {
+		return err
+	}
+	if s.Load.Reuse == replay.Session && recorded.Sessions == 0 {
+		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("load.reuse: no request of %s names its session; use reuse: keep or fresh", s.Capture.File)}}
+	}
+	s.recorded = recorded
+	return nil
 }
 
 // isInput tells a fault of what people wrote from one of the machine.

@@ -10,6 +10,7 @@ import (
 
 	"umbra/internal/mesh"
 	"umbra/internal/traffic"
+	"umbra/replay"
 )
 
 // The file as Resolved writes it: in the order of the format, with everything that has a default.
@@ -58,10 +59,16 @@ type (
 	resolvedLoad struct {
 		Arrivals    string          `yaml:"arrivals"`
 		Connections int             `yaml:"connections"`
+		Protocol    string          `yaml:"protocol"`
+		Streams     int             `yaml:"streams,omitempty"`
+		Reuse       string          `yaml:"reuse"`
+		Overload    string          `yaml:"overload"`
+		Quantum     string          `yaml:"quantum"`
 		Timeout     string          `yaml:"timeout"`
 		Seed        uint64          `yaml:"seed"`
 		Warmup      *resolvedStage  `yaml:"warmup,omitempty,flow"`
 		Stages      []resolvedStage `yaml:"stages,omitempty,flow"`
+		Cooldown    *resolvedStage  `yaml:"cooldown,omitempty,flow"`
 	}
 	resolvedStage struct {
 		Rate float64 `yaml:"rate"`
@@ -173,15 +180,24 @@ func headerNode(headers []traffic.Header) *yaml.Node {
 }
 
 func resolveLoad(l *LoadConfig) resolvedLoad {
-	out := resolvedLoad{Arrivals: l.Arrivals, Connections: l.Connections, Timeout: l.Timeout.String(), Seed: l.Seed}
-	if l.Warmup != nil {
-		stage := resolveStage(*l.Warmup)
-		out.Warmup = &stage
+	out := resolvedLoad{Arrivals: l.Arrivals, Connections: l.Connections, Protocol: l.Protocol, Reuse: string(l.Reuse),
+		Overload: string(l.Overload), Quantum: l.Quantum.String(), Timeout: l.Timeout.String(), Seed: l.Seed,
+		Warmup: resolveAside(l.Warmup), Cooldown: resolveAside(l.Cooldown)}
+	if l.Protocol == H2C && l.Reuse != replay.Fresh {
+		out.Streams = l.Streams
 	}
 	for _, stage := range l.Stages {
 		out.Stages = append(out.Stages, resolveStage(stage))
 	}
 	return out
+}
+
+func resolveAside(s *Stage) *resolvedStage {
+	if s == nil {
+		return nil
+	}
+	out := resolveStage(*s)
+	return &out
 }
 
 func resolveStage(s Stage) resolvedStage {

@@ -21,15 +21,15 @@ import (
 
 // Watcher sees a run go on. Its methods are called from one goroutine at a time.
 type Watcher interface {
-	Step(text string)         // a step of the run begins
-	Result(r *traffic.Result) // a request ended
+	Step(text string)              // a step of the run begins
+	Results(rows []traffic.Result) // requests ended; the rows are not the watcher's
 }
 
 // Run is a run of a scenario on a mesh.
 type Run struct {
 	Scenario  *Scenario
 	Mesh      Mesh
-	Transport func(address string) replay.Transport
+	Transport func(address string) (replay.Transport, error)
 	Faults    mesh.Faults
 	Dir       string // the run folder, which exists
 	Watcher   Watcher
@@ -39,8 +39,8 @@ type Run struct {
 // ErrMesh marks a run that the mesh or the machine ended.
 var ErrMesh = errors.New("the mesh or the machine failed")
 
-// startIn is how long before the first due instant the transport is started, so that its connections stand.
-const startIn = 200 * time.Millisecond
+// StartIn is how long before the first due instant the transport is started, so that its connections stand.
+const StartIn = 200 * time.Millisecond
 
 // collectIn bounds the fetching of receipts and counters, also of a run that was interrupted.
 const collectIn = 2 * time.Minute
@@ -168,14 +168,12 @@ func active(mirrors []mesh.Mirror) (out []mesh.Mirror) {
 
 func (r *Run) replay(ctx context.Context, address string) error {
 	r.Watcher.Step(fmt.Sprintf("replaying %s through the gateway at %s", r.Scenario.Describe(), address))
-	file, err := os.Create(filepath.Join(r.Dir, evidence.Results))
+	transport, err := r.Transport(address)
 	if err != nil {
 		return err
 	}
-	start := time.Now().Add(startIn)
-	played, err := replay.Record(ctx, r.Transport(address), r.Scenario.Plan(), file, start, r.Watcher.Result)
-	r.Record.Planned = played.Planned
-	return errors.Join(err, file.Close())
+	_, err = Keep(ctx, r.Dir, &r.Record, transport, r.Scenario.Plan(), time.Now().Add(StartIn), r.Watcher.Results)
+	return err
 }
 
 // collect waits for the mirrors and fetches the evidence. It has its own bound: an interrupted run is collected too.

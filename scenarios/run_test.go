@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
@@ -139,14 +142,14 @@ func (f *fake) Close() error { f.closed = true; return nil }
 
 type silent struct{}
 
-func (silent) Step(string)            {}
-func (silent) Result(*traffic.Result) {}
+func (silent) Step(string)              {}
+func (silent) Results([]traffic.Result) {}
 
 func playOn(ctx context.Context, t *testing.T, s *Scenario, f *fake) (dir string, err error) {
 	t.Helper()
 	dir = t.TempDir()
-	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: func(address string) replay.Transport {
-		return &replay.Portable{Address: address, Connections: s.Load.Connections, Timeout: s.Load.Timeout}
+	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: func(address string) (replay.Transport, error) {
+		return replay.New(s.Load.Options(address))
 	}}
 	return dir, run.Play(ctx)
 }
@@ -321,7 +324,7 @@ func items(t *testing.T, plan replay.Plan) (out []replay.Item) {
 
 func TestPlanIsPure(t *testing.T) {
 	s := runScenario(t, `traffic: {mix: [{name: get, weight: 2, path: '/{{ uuid }}'}, {name: post, method: POST, path: /}]}
-load: {arrivals: poisson, seed: 9, warmup: {rate: 50, for: 1s}, stages: [{rate: 100, to: 300, for: 2s}]}
+load: {arrivals: poisson, seed: 9, warmup: {rate: 50, for: 1s}, stages: [{rate: 100, to: 300, for: 2s}], cooldown: {rate: 300, to: 10, for: 1s}}
 `)
 	first := items(t, s.Plan())
 	if diff := cmp.Diff(first, items(t, s.Plan())); diff != "" {
@@ -331,11 +334,12 @@ load: {arrivals: poisson, seed: 9, warmup: {rate: 50, for: 1s}, stages: [{rate: 
 	for _, item := range first {
 		phases[item.Phase]++
 		routes[item.Name+" "+item.Route]++
-		if (item.Phase == traffic.PhaseWarmup) != (item.Due < time.Second) || item.Request.Authority != "a.example.com" {
+		if (item.Phase == traffic.PhaseWarmup) != (item.Due < time.Second) || (item.Phase == traffic.PhaseCooldown) != (item.Due >= 3*time.Second) ||
+			item.Request.Authority != "a.example.com" {
 			t.Fatalf("%+v", item)
 		}
 	}
-	if len(phases) != 2 || len(routes) != 2 || routes["get shop/app/reads"] == 0 || routes["post shop/app/writes"] == 0 {
+	if len(phases) != 3 || len(routes) != 2 || routes["get shop/app/reads"] == 0 || routes["post shop/app/writes"] == 0 {
 		t.Errorf("phases %v, routes %v", phases, routes)
 	}
 }
@@ -383,7 +387,102 @@ func TestPlanOfACapture(t *testing.T) {
 	}
 }
 
-func TestCheckTraffic(t *testing.T) {
+// A capture that CheckPlan kept in memory gives the plan that reading its file again gives, and shares its requests.
+func TestPlanOfAKeptCapture(t *testing.T) {
+	file := captureFile(t, captured(0, "/0"), captured(time.Second, "/1"))
+	s := runScenario(t, "traffic: {capture: {file: "+file+"}}\nload: {arrivals: constant, stages: [{rate: 10, for: 500ms}]}\n")
+	read := items(t, s.Plan())
+	if err := s.CheckPlan(); err != nil {
+		t.Fatal(err)
+	}
+	kept := items(t, s.Plan())
+	if diff := cmp.Diff(read, kept); diff != "" {
+		t.Error(diff)
+	}
+	if read[0].Request == read[2].Request || kept[0].Request != kept[2].Request {
+		t.Error("requests are shared where the file is read, or not where it is kept")
+	}
+	if once := items(t, replay.PlanAsCaptured(1, 1, s.recorded.Requests(false))); len(once) != 2 || once[1].Due != time.Second {
+		t.Errorf("played once: %+v", once)
+	}
+}
+
+// A traffic file too long to keep is read again while it is played.
+func TestLongTrafficIsNotKept(t *testing.T) {
+	file := captureFile(t, captured(0, "/0"), captured(1, "/1"), captured(2, "/2"), captured(3, "/3"))
+	r, err := readTraffic(file, func(r *traffic.Request) { r.Authority = "b" }, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Count != 4 || r.kept != nil {
+		t.Fatalf("%d requests, %d of them kept", r.Count, len(r.kept))
+	}
+	next, stop := r.Requests(true)()
+	defer stop()
+	for i := range 10 {
+		if item, err := next(); err != nil || item.Request.Authority != "b" || item.Request.Path != fmt.Sprintf("/%d", i%4) {
+			t.Fatalf("%+v, %v", item, err)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	next, gone := r.Requests(false)()
+	defer gone()
+	if _, err := next(); err == nil || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("a file that is gone gives %v", err)
+	}
+}
+
+// What a load asks of the machine and of the disk is known before it starts.
+func TestWhatALoadAsksFor(t *testing.T) {
+	file := captureFile(t, captured(0, "/0"), captured(1, "/1"), captured(4*time.Second, "/2"))
+	mix := "traffic: {mix: [{name: get, path: /}]}\nload: "
+	capture := "traffic: {capture: {file: " + file + ", speed: 2}}\nload: "
+	for load, want := range map[string]struct {
+		count  int
+		demand replay.Demand
+		how    replay.Options
+	}{
+		mix + "{stages: [{rate: 10, to: 30, for: 2s}], warmup: {rate: 5, for: 1s}, cooldown: {rate: 5, for: 1s}}\n": {50, replay.Demand{For: 4 * time.Second},
+			replay.Options{Protocol: replay.HTTP1, Connections: 32, Reuse: replay.Keep, Overload: replay.QueueUp, Timeout: 2 * time.Second}},
+		mix + "{stages: [{rate: 10, to: 30, for: 2s}], reuse: fresh, protocol: h2c, overload: drop, quantum: 1ms}\n": {40, replay.Demand{For: 2 * time.Second, Fresh: 30},
+			replay.Options{Protocol: replay.H2C, Connections: 32, Reuse: replay.Fresh, Overload: replay.Drop, Timeout: 2 * time.Second, Quantum: time.Millisecond}},
+		capture + "{reuse: fresh}\n": {3, replay.Demand{For: 2 * time.Second, Fresh: 1.5},
+			replay.Options{Protocol: replay.HTTP1, Connections: 32, Reuse: replay.Fresh, Overload: replay.QueueUp, Timeout: 2 * time.Second}},
+		capture + "{protocol: h2c, streams: 7, connections: 3}\n": {3, replay.Demand{For: 2 * time.Second},
+			replay.Options{Protocol: replay.H2C, Streams: 7, Connections: 3, Reuse: replay.Keep, Overload: replay.QueueUp, Timeout: 2 * time.Second}},
+	} {
+		s := runScenario(t, load)
+		if err := s.CheckPlan(); err != nil {
+			t.Fatal(err)
+		}
+		want.how.Address = "127.0.0.1:80"
+		if got := s.Load.Options("127.0.0.1:80"); s.Count() != want.count || s.Demand() != want.demand || !cmp.Equal(got, want.how, cmpopts.EquateComparable(netip.Addr{})) {
+			t.Errorf("%s%d requests, %+v, %+v", load, s.Count(), s.Demand(), got)
+		}
+		how := s.Load.Options("127.0.0.1:80")
+		if err := how.Check(s.Demand()); err != nil {
+			t.Errorf("%s%v", load, err)
+		}
+	}
+}
+
+func TestSessionsMustBeNamed(t *testing.T) {
+	load := "\nload: {arrivals: captured, reuse: session}\n"
+	s := runScenario(t, "traffic: {capture: {file: "+captureFile(t, captured(0, "/"))+"}}"+load)
+	if err := s.CheckPlan(); err == nil || !strings.Contains(err.Error(), "no request of") {
+		t.Errorf("a capture without sessions gives %v", err)
+	}
+	named := captured(0, "/")
+	named.Session = "a"
+	s = runScenario(t, "traffic: {capture: {file: "+captureFile(t, named)+"}}"+load)
+	if err := s.CheckPlan(); err != nil || s.recorded.Sessions != 1 {
+		t.Errorf("%v, %+v", err, s.recorded)
+	}
+}
+
+func TestReadTraffic(t *testing.T) {
 	bad := captured(0, "/a b")
 	nobody := captured(0, "/")
 	nobody.Authority = ""
@@ -398,10 +497,10 @@ func TestCheckTraffic(t *testing.T) {
 		"no authority": {[]traffic.Request{nobody}, "line 2: \"authority\" is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n, err := CheckTraffic(captureFile(t, c.requests...))
+			r, err := ReadTraffic(captureFile(t, c.requests...), func(*traffic.Request) {})
 			if c.want == "" {
-				if err != nil || n != len(c.requests) {
-					t.Errorf("%d requests, %v", n, err)
+				if err != nil || r.Count != len(c.requests) || r.Length != 1 {
+					t.Errorf("%+v, %v", r, err)
 				}
 			} else if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q in it", err, c.want)

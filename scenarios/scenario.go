@@ -6,6 +6,7 @@ import (
 
 	"umbra/internal/mesh"
 	"umbra/internal/route"
+	"umbra/replay"
 )
 
 // Scenario is a scenario file, checked, with its defaults filled in and the manifests that it names.
@@ -21,6 +22,8 @@ type Scenario struct {
 
 	Manifests *route.Manifests
 	Table     *route.Table
+
+	recorded *Recorded // of Capture, once CheckPlan has read it
 }
 
 // MeshConfig says what stands and where the traffic goes in.
@@ -46,14 +49,39 @@ const (
 	Captured = "captured"
 )
 
+// The protocols that a gateway takes.
+const (
+	HTTP1 = "http1"
+	H2C   = "h2c"
+)
+
 // LoadConfig says how the traffic is offered.
 type LoadConfig struct {
 	Arrivals    string
 	Connections int
+	Protocol    string // HTTP1 or H2C
+	Streams     int    // of a connection, with H2C
+	Reuse       replay.Reuse
+	Overload    replay.Overload
+	Quantum     time.Duration // see replay.Options
 	Timeout     time.Duration // of one request, from due
 	Seed        uint64        // of everything random
 	Warmup      *Stage        // recorded apart, never judged; nil: none
+	Cooldown    *Stage        // likewise
 	Stages      []Stage       // empty with captured arrivals
+}
+
+// Options are the transport's, to play this load against host:port.
+func (l *LoadConfig) Options(address string) replay.Options {
+	o := replay.Options{Address: address, Protocol: replay.HTTP1, Connections: l.Connections, Reuse: l.Reuse,
+		Timeout: l.Timeout, Overload: l.Overload, Quantum: l.Quantum}
+	if l.Protocol == H2C {
+		o.Protocol = replay.H2C
+		if l.Reuse != replay.Fresh {
+			o.Streams = l.Streams
+		}
+	}
+	return o
 }
 
 // Stage offers a rate for a while.

@@ -56,14 +56,16 @@ func (p *progress) note(text string) {
 	fmt.Fprintln(p.log, time.Now().UTC().Format(time.RFC3339Nano), text)
 }
 
-// Result implements scenarios.Watcher.
-func (p *progress) Result(r *traffic.Result) {
+// Results implements scenarios.Watcher.
+func (p *progress) Results(rows []traffic.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended++
-	p.due = max(p.due, r.Due)
-	if r.Outcome != traffic.OK {
-		p.bad++
+	p.ended += len(rows)
+	for i := range rows {
+		p.due = max(p.due, rows[i].Due)
+		if rows[i].Outcome != traffic.OK {
+			p.bad++
+		}
 	}
 	every := tellEvery
 	bar := p.span > 0 && isTerminal(p.out)

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,69 +28,137 @@ import (
 )
 
 type replayOptions struct {
-	rate        string
-	duration    time.Duration
-	arrivals    string
-	speed       float64
-	connections int
-	timeout     time.Duration
-	seed        uint64
-	method      string
-	headers     []string
-	body        string
-	keepHost    bool
-	out         string
-	json        bool
+	rate, stages     string
+	duration         time.Duration
+	warmup, cooldown time.Duration
+	arrivals         string
+	speed            float64
+	seed             uint64
+
+	connections, streams, queue, loops int
+	reuse, overload, source            string
+	timeout, quantum                   time.Duration
+	h2c, precise, portable, insecure   bool
+
+	method, body, bodyFile string
+	headers                []string
+	keepHost               bool
+
+	results, out string
+	plan, json   bool
 }
+
+const replayHelp = `Replay a traffic file, or the one request that URL names, against any URL: an open loop at a rate
+or through stages, or with --rate max a closed loop. No mesh is needed, and none is judged. Each
+request is timed from the instant it was due, so a server that stops shows in the percentiles; the
+report gives the latency distribution, what became of every request, and umbra's own lag. The
+folder gets a row for each planned request, HDR histograms and the report.
+
+The requests of a traffic file are sent in their order, from its begin again when it is over, to
+URL's host; without --rate and --stages they are sent once, as they were captured.
+
+For those who come from another tool:
+  wrk -t2 -c50 -d30s URL        umbra replay URL --rate max --connections 50 --for 30s --loops 2
+  wrk2 -R2000 -d30s URL         umbra replay URL --rate 2000 --for 30s
+  wrk --latency                 always printed; all of it is in hdr/*.hgrm
+  wrk -s, vegeta -targets       several requests, each with method, headers and body: a traffic file
+  vegeta -rate=50 -duration=5s  --rate 50 --for 5s
+  vegeta -body, hey -D          --body-file FILE, or -d @FILE
+  vegeta -insecure, -laddr      --insecure, --source
+  vegeta -h2c, hey -h2          --h2c; over https HTTP/2 is used where the server offers it
+  vegeta -keepalive=false       --reuse fresh; so does hey -disable-keepalive
+  vegeta encode, hey -o csv     results.arrows in the folder: Arrow, a row for each request
+  hey -c 50 -z 30s -m PUT       --connections 50 --for 30s --rate max -X PUT
+  hey -host NAME, -a USER:PASS  -H 'host: NAME', -H 'authorization: Basic …'
+Redirects are not followed, and no answer is asked for again: what the server saw is what was sent.`
 
 func replayCommand() *cobra.Command {
 	var o replayOptions
 	c := &cobra.Command{
 		Use:   "replay [TRAFFIC] URL",
 		Short: "Replay a traffic file, or one request, against any URL at a controlled rate",
-		Long: `Replay a traffic file, or the one request that URL names, against any URL: an open loop at a rate,
-or with --rate max a closed loop. No mesh is needed, and none is judged. Each request is timed from
-the instant it was due; the folder gets a row for each planned request, HDR histograms and the
-report.
-
-The requests of a traffic file are sent in their order, from its begin again when it is over, to
-URL's host; without --rate they are sent once, as they were captured.`,
+		Long:  replayHelp,
 		Example: `  umbra replay http://127.0.0.1:8080/api/items --rate 500 --for 10s
-  umbra replay shop.jsonl.zst http://127.0.0.1:8080 --rate 200 --for 1m
-  umbra replay shop.jsonl.zst http://127.0.0.1:8080 --speed 2`,
+  umbra replay http://127.0.0.1:8080/ --stages 200:10s,200-1000:20s,500:5s --warmup 5s
+  umbra replay http://127.0.0.1:8080/ --rate max --for 10s --connections 50
+  umbra replay https://shop.example.com/orders --rate 20 -X POST -d @order.json -H 'content-type: application/json'
+  umbra replay shop.jsonl.zst http://127.0.0.1:8080 --rate 200 --for 1m --h2c
+  umbra replay shop.jsonl.zst http://127.0.0.1:8080 --speed 2 --reuse session`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: o.run,
 	}
-	f := c.Flags()
-	f.StringVar(&o.rate, "rate", "", "requests a second, or max for a closed loop")
-	f.DurationVar(&o.duration, "for", 10*time.Second, "how long")
-	f.StringVar(&o.arrivals, "arrivals", "constant", "constant or poisson")
-	f.Float64Var(&o.speed, "speed", 1, "without --rate: how many times as fast as captured")
-	f.IntVar(&o.connections, "connections", 32, "how many connections")
-	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "of a request, counted from the instant it is due")
-	f.Uint64Var(&o.seed, "seed", 1, "of Poisson arrivals and of the ids")
-	f.StringVarP(&o.method, "method", "X", "GET", "without TRAFFIC: the method")
-	f.StringArrayVarP(&o.headers, "header", "H", nil, "without TRAFFIC: a header line, \"name: value\"")
-	f.StringVarP(&o.body, "body", "d", "", "without TRAFFIC: the body")
-	f.BoolVar(&o.keepHost, "keep-host", false, "with TRAFFIC: send the Host that was captured, not URL's")
-	f.StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/replay-<UTC time>)")
-	jsonFlag(c, &o.json)
+	c.Flags().SortFlags = false
+	o.loadFlags(c)
+	o.connectionFlags(c)
+	o.requestFlags(c)
 	return c
 }
 
+func (o *replayOptions) loadFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.rate, "rate", "", "requests a second, or max for a closed loop")
+	f.DurationVar(&o.duration, "for", 10*time.Second, "with --rate: how long")
+	f.StringVar(&o.stages, "stages", "", "instead of --rate: steps and ramps, rate[-to]:duration, like 200:10s,200-1000:20s")
+	f.DurationVar(&o.warmup, "warmup", 0, "load before, at the first rate; recorded apart and never judged")
+	f.DurationVar(&o.cooldown, "cooldown", 0, "load behind, at the last rate; likewise")
+	f.StringVar(&o.arrivals, "arrivals", "constant", "constant or poisson")
+	f.Float64Var(&o.speed, "speed", 1, "with TRAFFIC as captured: how many times as fast")
+	f.Uint64Var(&o.seed, "seed", 1, "of Poisson arrivals and of the ids")
+	f.DurationVar(&o.timeout, "timeout", 2*time.Second, "of a request, counted from the instant it is due")
+	f.StringVar(&o.overload, "overload", "queue", "a request that is due while no connection is free: queue, drop, or abort the run")
+	f.IntVar(&o.queue, "queue", replay.DefaultQueue, "how many requests may wait for a connection")
+	f.DurationVar(&o.quantum, "quantum", 0, "requests due within it may be sent by one wake-up, so that late (default by the rate; 0s: each on time)")
+	f.BoolVar(&o.precise, "precise", false, "spin up to each instant; costs a CPU for each loop")
+}
+
+func (o *replayOptions) connectionFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.IntVar(&o.connections, "connections", 32, "how many connections")
+	f.StringVar(&o.reuse, "reuse", "keep", "keep the connections, one for each captured session, or a fresh one for each request")
+	f.BoolVar(&o.h2c, "h2c", false, "HTTP/2 in the clear, with prior knowledge")
+	f.IntVar(&o.streams, "streams", 100, "with HTTP/2: how many requests at once on a connection")
+	f.BoolVar(&o.insecure, "insecure", false, "with https: do not verify the server's certificate")
+	f.StringVar(&o.source, "source", "", "the local IP address to connect from")
+	f.IntVar(&o.loops, "loops", 1, "how many event loops, a CPU each, share the connections")
+	f.BoolVar(&o.portable, "portable", false, "send by net and goroutines, also where there is a faster path")
+}
+
+func (o *replayOptions) requestFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.method, "method", "X", "GET", "without TRAFFIC: the method")
+	f.StringArrayVarP(&o.headers, "header", "H", nil, "without TRAFFIC: a header line, \"name: value\"; once for each")
+	f.StringVarP(&o.body, "body", "d", "", "without TRAFFIC: the body, or @FILE")
+	f.StringVar(&o.bodyFile, "body-file", "", "without TRAFFIC: the file that holds the body")
+	f.BoolVar(&o.keepHost, "keep-host", false, "with TRAFFIC: send the Host that was captured, not URL's")
+	f.BoolVar(&o.plan, "plan", false, "print the plan as JSON Lines, and send nothing")
+	f.StringVar(&o.results, "results", "all", "all: a row for each request in results.arrows; none: histograms and totals only")
+	f.StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/replay-<UTC time>)")
+	jsonFlag(c, &o.json)
+}
+
 func (o *replayOptions) run(c *cobra.Command, args []string) error {
-	target, err := parseTarget(args[len(args)-1])
+	target, file, err := parseTarget(args)
 	if err != nil {
 		return err
 	}
-	file := ""
-	if len(args) == 2 {
-		file = args[0]
-	}
-	if err := o.idle(c, file); err != nil {
+	if err := o.check(c, file, target); err != nil {
 		return err
 	}
-	plan, err := o.plan(file, target)
+	load, err := o.load(file, target)
+	if err != nil {
+		return err
+	}
+	how, err := o.transport(c, load, target)
+	if err != nil {
+		return err
+	}
+	if o.plan {
+		return printPlan(c.Context(), c.OutOrStdout(), load.plan)
+	}
+	if err := how.Check(load.demand(how.Reuse)); err != nil {
+		return err
+	}
+	transport, err := replay.New(how)
 	if err != nil {
 		return err
 	}
@@ -94,10 +166,18 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	answered, err := o.play(c.Context(), plan, target, dir, c.ErrOrStderr())
+	if err := o.announce(c.ErrOrStderr(), load, how, target, dir); err != nil {
+		return err
+	}
+	answered, err := o.play(c.Context(), load, transport, target, dir, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
+	return o.conclude(c, dir, target, answered)
+}
+
+// conclude prints the report, whose verdicts decide the exit status, but where nobody answered at all.
+func (o *replayOptions) conclude(c *cobra.Command, dir string, target *url.URL, answered bool) error {
 	status, err := conclude(c, dir, o.json)
 	switch {
 	case err != nil:
@@ -110,42 +190,23 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 	return exit(status)
 }
 
-// idle refuses flags that would do nothing.
-func (o *replayOptions) idle(c *cobra.Command, file string) error {
-	var unused []string
-	why := "goes only without TRAFFIC, whose requests are sent as they are"
-	switch {
-	case file != "":
-		unused = []string{"method", "header", "body"}
-	default:
-		unused, why = []string{"keep-host", "speed"}, "goes only with TRAFFIC"
+// parseTarget reads the arguments: the traffic file, where there is one, and the URL that the load goes to.
+func parseTarget(args []string) (u *url.URL, file string, err error) {
+	text := args[len(args)-1]
+	if len(args) == 2 {
+		file = args[0]
 	}
-	for _, name := range unused {
-		if c.Flags().Changed(name) {
-			return fmt.Errorf("--%s %s", name, why)
-		}
-	}
-	switch {
-	case o.rate == "" && c.Flags().Changed("for"):
-		return errors.New("--for goes only with --rate: without it the traffic file is sent once")
-	case (o.rate == "" || o.rate == "max") && c.Flags().Changed("arrivals"):
-		return errors.New("--arrivals goes only with a --rate in requests a second")
-	case o.rate != "" && c.Flags().Changed("speed"):
-		return errors.New("--speed goes only without --rate")
-	}
-	return nil
-}
-
-// parseTarget reads the URL that the load goes to.
-func parseTarget(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
+	u, err = url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, fmt.Errorf("%q is not a URL like http://127.0.0.1:8080/path", text)
+		return nil, "", fmt.Errorf("%q is not a URL like http://127.0.0.1:8080/path", text)
 	}
 	if u.User != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("%q: user names and fragments are not sent; leave them out", text)
+		return nil, "", fmt.Errorf("%q: user names and fragments are not sent; leave them out (-H 'authorization: …' sends one)", text)
 	}
-	return u, nil
+	if file != "" && (u.Path != "" && u.Path != "/" || u.RawQuery != "") {
+		return nil, "", fmt.Errorf("%s: the paths come from %s; give the URL without one", u, file)
+	}
+	return u, file, nil
 }
 
 // address is host:port of u.
@@ -157,111 +218,216 @@ func address(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// plan checks everything before the start, so that a run that begins can end.
-func (o *replayOptions) plan(file string, target *url.URL) (replay.Plan, error) {
-	if o.connections < 1 || o.timeout <= 0 || o.duration <= 0 || !(o.speed > 0) {
-		return nil, errors.New("--connections, --timeout, --for and --speed must be above 0")
+// check refuses what cannot be, and flags that would do nothing.
+func (o *replayOptions) check(c *cobra.Command, file string, target *url.URL) error {
+	if err := o.idle(c, file, target.Scheme == "https"); err != nil {
+		return err
 	}
-	requests, err := o.requests(file, target)
-	if err != nil {
-		return nil, err
+	switch {
+	case file == "" && o.rate == "" && o.stages == "":
+		return errors.New("--rate is missing: give requests a second, or max for a closed loop, or --stages")
+	case o.duration <= 0:
+		return fmt.Errorf("--for %v: give a time above 0, like 10s", o.duration)
+	case o.warmup < 0 || o.cooldown < 0:
+		return fmt.Errorf("--warmup %v, --cooldown %v: give times above 0, or leave them out", o.warmup, o.cooldown)
+	case !(o.speed > 0) || math.IsInf(o.speed, 0):
+		return fmt.Errorf("--speed %g: give a number above 0; 2 plays twice as fast", o.speed)
 	}
-	dues, err := o.dues(file)
-	if err != nil {
-		return nil, err
-	}
-	return func(yield func(replay.Item, error) bool) {
-		next, stop := iter.Pull2(requests)
-		defer stop()
-		var i uint64
-		for due := range dues {
-			r, err, more := next()
-			if !more {
-				return
-			}
-			if due == asCaptured {
-				due = time.Duration(float64(r.At) / o.speed)
-			}
-			if !yield(replay.Item{ID: replay.ID(o.seed, i), Phase: traffic.PhaseStage, Due: due, Request: &r}, err) {
-				return
-			}
-			i++
+	for _, choice := range []struct {
+		flag, value string
+		words       []string
+	}{
+		{"arrivals", o.arrivals, []string{"constant", "poisson"}}, {"overload", o.overload, []string{"queue", "drop", "abort"}},
+		{"reuse", o.reuse, []string{"keep", "session", "fresh"}}, {"results", o.results, []string{"all", "none"}},
+	} {
+		if !slices.Contains(choice.words, choice.value) {
+			return fmt.Errorf("--%s %q is not one of %s", choice.flag, choice.value, strings.Join(choice.words, ", "))
 		}
-	}, nil
+	}
+	return o.checkConnections()
 }
 
-// asCaptured stands for the due time that the request brings along.
-const asCaptured time.Duration = -2
+func (o *replayOptions) checkConnections() error {
+	switch {
+	case o.connections < 1:
+		return fmt.Errorf("--connections %d: give at least 1", o.connections)
+	case o.streams < 1:
+		return fmt.Errorf("--streams %d: give at least 1", o.streams)
+	case o.queue < 1:
+		return fmt.Errorf("--queue %d: give at least 1, or --overload drop", o.queue)
+	case o.loops < 1 || o.loops > o.connections:
+		return fmt.Errorf("--loops %d: give from 1 to the number of connections, %d, as each loop needs one", o.loops, o.connections)
+	case o.timeout <= 0:
+		return fmt.Errorf("--timeout %v: give a time above 0, like 2s", o.timeout)
+	case o.quantum < 0 || o.quantum >= o.timeout:
+		return fmt.Errorf("--quantum %v: give a time from 0s to below --timeout, %v, as requests may wait that long before they are sent", o.quantum, o.timeout)
+	}
+	return nil
+}
 
-// dues gives the due times, endless ones where something else ends the plan.
-func (o *replayOptions) dues(file string) (iter.Seq[time.Duration], error) {
-	switch o.rate {
-	case "max":
-		return forever(replay.AsSoonAsPossible), nil
-	case "":
-		if file == "" {
-			return nil, errors.New("--rate is missing: give requests a second, or max for a closed loop")
+// idle refuses flags that would do nothing, and says where each belongs.
+func (o *replayOptions) idle(c *cobra.Command, file string, secure bool) error {
+	asCaptured := o.rate == "" && o.stages == ""
+	for _, rule := range []struct {
+		idle  bool
+		flags []string
+		why   string
+	}{
+		{file != "", []string{"method", "header", "body", "body-file"}, "goes only without TRAFFIC, whose requests are sent as they are"},
+		{file == "", []string{"keep-host", "speed"}, "goes only with TRAFFIC"},
+		{!asCaptured, []string{"speed"}, "goes only without --rate and --stages"},
+		{o.stages != "", []string{"rate", "for"}, "and --stages do not go together: stages have their own rates and times"},
+		{asCaptured && file != "", []string{"for", "arrivals", "warmup", "cooldown"}, "goes only with --rate or --stages: without them the traffic file is sent once, as it was captured"},
+		{o.rate == "max", []string{"arrivals", "warmup", "cooldown", "quantum", "precise", "overload", "queue", "plan"},
+			"goes only with a --rate in requests a second, or --stages: a closed loop sends whenever a connection is free"},
+		{o.overload != string(replay.QueueUp), []string{"queue"}, "goes only with --overload queue"},
+		{secure, []string{"h2c"}, "is HTTP/2 in the clear, and the URL is https: leave it out, and HTTP/2 is used where the server offers it"},
+		{!secure, []string{"insecure"}, "goes only with an https URL"},
+		{!secure && !o.h2c, []string{"streams"}, "goes only with HTTP/2: add --h2c, or give an https URL"},
+		{o.reuse == string(replay.Fresh), []string{"streams"}, "goes only without --reuse fresh, whose connections have one request each"},
+		{c.Flags().Changed("quantum") && o.quantum > 0, []string{"precise"}, "sends each request at its instant, and --quantum several at once: give one"},
+		{o.body != "", []string{"body-file"}, "and --body do not go together: give one"},
+		{o.plan, []string{"out", "json", "results"}, "goes only without --plan, which sends nothing and makes no folder"},
+	} {
+		for _, name := range rule.flags {
+			if rule.idle && c.Flags().Changed(name) {
+				return fmt.Errorf("--%s %s", name, rule.why)
+			}
 		}
-		return forever(asCaptured), nil
 	}
-	rate, err := strconv.ParseFloat(o.rate, 64)
+	if o.reuse == string(replay.Session) && file == "" {
+		return errors.New("--reuse session goes only with TRAFFIC: a single request has no sessions; use keep or fresh")
+	}
+	return nil
+}
+
+// offer is the load: what is to be sent, and when.
+type offer struct {
+	plan  replay.Plan
+	what  string        // the requests, in words
+	when  string        // the arrivals, in words
+	count int           // of requests, about; 0 where nobody can know
+	rate  float64       // the highest, in requests a second; 0 where nobody can know
+	span  time.Duration // from the first due instant to the end; 0 likewise
+}
+
+// demand is what the load asks of the machine.
+func (l *offer) demand(reuse replay.Reuse) replay.Demand {
+	e := replay.Demand{For: l.span}
+	if reuse == replay.Fresh {
+		e.Fresh = l.rate
+	}
+	return e
+}
+
+// load checks everything before the start, so that a run that begins can end.
+func (o *replayOptions) load(file string, target *url.URL) (*offer, error) {
+	if file != "" {
+		return o.recorded(file, target)
+	}
+	r, err := o.single(target)
 	if err != nil {
-		return nil, fmt.Errorf("--rate %q is neither a number of requests a second nor max", o.rate)
+		return nil, err
 	}
-	if o.arrivals != string(replay.Constant) && o.arrivals != string(replay.Poisson) {
-		return nil, fmt.Errorf("--arrivals %q is neither constant nor poisson", o.arrivals)
+	l := &offer{what: fmt.Sprintf("%s %s", r.Method, r.Path)}
+	return l, o.paced(l, replay.Repeat(r))
+}
+
+// recorded is the load of a traffic file.
+func (o *replayOptions) recorded(file string, target *url.URL) (*offer, error) {
+	t, err := scenarios.ReadTraffic(file, func(r *traffic.Request) {
+		r.Scheme = target.Scheme
+		if !o.keepHost {
+			r.Authority = target.Host
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if o.reuse == string(replay.Session) && t.Sessions == 0 {
+		return nil, fmt.Errorf("--reuse session: no request of %s names its session; use keep or fresh", file)
+	}
+	l := &offer{what: fmt.Sprintf("the %d requests of %s", t.Count, file)}
+	if o.rate != "" || o.stages != "" {
+		return l, o.paced(l, t.Requests(true))
+	}
+	l.plan = replay.PlanAsCaptured(o.speed, o.seed, t.Requests(false))
+	l.when, l.count, l.span = fmt.Sprintf("once, as captured × %g", o.speed), t.Count, time.Duration(float64(t.Length)/o.speed)
+	if l.span > 0 {
+		l.rate = float64(t.Count) / l.span.Seconds()
+	}
+	return l, nil
+}
+
+// paced puts requests to the arrivals that the flags ask for.
+func (o *replayOptions) paced(l *offer, requests replay.Requests) error {
+	if o.rate == "max" {
+		l.plan = replay.PlanAt(replay.ClosedLoop, o.seed, requests)
+		l.when, l.span = "in a closed loop", o.duration
+		return nil
+	}
+	stages, err := o.steps()
+	if err != nil {
+		return err
+	}
+	var arrivals iter.Seq[replay.Arrival] = replay.Schedule(stages, replay.Arrivals(o.arrivals), o.seed)
+	l.plan = replay.PlanAt(arrivals, o.seed, requests)
+	l.count, l.rate, l.span = replay.CountOf(stages), replay.TopRate(stages), replay.Duration(stages)
+	l.when = fmt.Sprintf("at %g a second, %s arrivals", l.rate, o.arrivals)
+	if o.stages != "" {
+		l.when = fmt.Sprintf("in stages of %s, %s arrivals", o.stages, o.arrivals)
+	}
+	return nil
+}
+
+// steps are the stages that the flags ask for, the warm-up first and the cool-down last.
+func (o *replayOptions) steps() ([]replay.Stage, error) {
+	flag, stages, err := "--stages", []replay.Stage(nil), error(nil)
+	if o.stages != "" {
+		stages, err = replay.ParseStages(o.stages)
+	} else {
+		flag = "--rate"
+		stages, err = o.constant()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", flag, err)
+	}
+	if o.warmup > 0 {
+		stages = append([]replay.Stage{aside(traffic.PhaseWarmup, stages[0].From, o.warmup)}, stages...)
+	}
+	if o.cooldown > 0 {
+		stages = append(stages, aside(traffic.PhaseCooldown, stages[len(stages)-1].To, o.cooldown))
+	}
+	if err := replay.CheckStages(stages); err != nil {
+		return nil, fmt.Errorf("%s with --warmup and --cooldown, which last as long as they say at its first and last rate: %w", flag, err)
+	}
+	return stages, nil
+}
+
+func aside(phase traffic.Phase, rate float64, d time.Duration) replay.Stage {
+	return replay.Stage{Phase: phase, From: rate, To: rate, For: d}
+}
+
+// constant is the one stage of --rate.
+func (o *replayOptions) constant() ([]replay.Stage, error) {
+	rate, err := strconv.ParseFloat(o.rate, 64)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%q is neither a number of requests a second nor max", o.rate)
+	case !(rate > 0) || math.IsInf(rate, 0):
+		return nil, fmt.Errorf("%s: give a positive number of requests a second, or max", o.rate)
 	}
 	stages := []replay.Stage{{Phase: traffic.PhaseStage, From: rate, To: rate, For: o.duration}}
-	if err := replay.CheckStages(stages); err != nil {
-		return nil, fmt.Errorf("--rate: %w", err)
-	}
-	return func(yield func(time.Duration) bool) {
-		for a := range replay.Schedule(stages, replay.Arrivals(o.arrivals), o.seed) {
-			if !yield(a.Due) {
-				return
-			}
-		}
-	}, nil
+	return stages, replay.CheckStages(stages)
 }
 
-func forever(due time.Duration) iter.Seq[time.Duration] {
-	return func(yield func(time.Duration) bool) {
-		for yield(due) {
-		}
-	}
-}
-
-// requests gives the requests in their order: once where they are sent as captured, else again and again.
-func (o *replayOptions) requests(file string, target *url.URL) (iter.Seq2[traffic.Request, error], error) {
-	if file == "" {
-		return o.single(target)
-	}
-	if target.Path != "" && target.Path != "/" || target.RawQuery != "" {
-		return nil, fmt.Errorf("%s: the paths come from %s; give the URL without one", target, file)
-	}
-	if _, err := scenarios.CheckTraffic(file); err != nil {
+// single is the one request that the command line gives.
+func (o *replayOptions) single(target *url.URL) (*traffic.Request, error) {
+	body, err := o.readBody()
+	if err != nil {
 		return nil, err
 	}
-	return func(yield func(traffic.Request, error) bool) {
-		for {
-			for r, err := range scenarios.Traffic(file) {
-				if !o.keepHost {
-					r.Authority = target.Host
-				}
-				if !yield(r, err) {
-					return
-				}
-			}
-			if o.rate == "" {
-				return
-			}
-		}
-	}, nil
-}
-
-// single is the one request that the command line gives, for ever.
-func (o *replayOptions) single(target *url.URL) (iter.Seq2[traffic.Request, error], error) {
-	r := traffic.Request{Method: o.method, Scheme: target.Scheme, Authority: target.Host, Path: target.RequestURI(), Body: []byte(o.body)}
+	r := &traffic.Request{Method: o.method, Scheme: target.Scheme, Authority: target.Host, Path: target.RequestURI(), Body: body}
 	for _, line := range o.headers {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
@@ -273,51 +439,192 @@ func (o *replayOptions) single(target *url.URL) (iter.Seq2[traffic.Request, erro
 		}
 		r.Headers = append(r.Headers, traffic.Header{name, strings.TrimSpace(value)})
 	}
-	if err := replay.CheckRequest(&r); err != nil {
-		return nil, err
-	}
-	return func(yield func(traffic.Request, error) bool) {
-		for yield(r, nil) {
-		}
-	}, nil
+	return r, replay.CheckRequest(r)
 }
 
-// play sends the plan and leaves the rows in the folder; answered says whether any request was.
-func (o *replayOptions) play(ctx context.Context, plan replay.Plan, target *url.URL, dir string, stderr io.Writer) (answered bool, err error) {
-	transport := &replay.Portable{Address: address(target), Connections: o.connections, Timeout: o.timeout}
-	if target.Scheme == "https" {
-		transport.TLS = &tls.Config{ServerName: target.Hostname(), NextProtos: []string{"http/1.1"}}
+// readBody is the body as given, or what its file holds, byte for byte.
+func (o *replayOptions) readBody() ([]byte, error) {
+	file, isFile := strings.CutPrefix(o.body, "@")
+	switch {
+	case o.bodyFile != "":
+		file = o.bodyFile
+	case !isFile:
+		return []byte(o.body), nil
 	}
-	var span time.Duration
-	if o.rate != "" {
-		span = o.duration
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("the body: %w; give a file that can be read", err)
 	}
-	if o.rate == "max" {
-		transport.Until = o.duration
+	return data, nil
+}
+
+// defaultQuantum gives each request a wake-up of its own where these cost little, and saves most of them where they would
+// cost a good part of a CPU.
+func defaultQuantum(rate float64) time.Duration {
+	if rate <= 5000 {
+		return 0
 	}
+	return 200 * time.Microsecond
+}
+
+// transport says how the load is sent.
+func (o *replayOptions) transport(c *cobra.Command, l *offer, target *url.URL) (replay.Options, error) {
+	how := replay.Options{Address: address(target), Protocol: replay.HTTP1, Connections: o.connections, Reuse: replay.Reuse(o.reuse),
+		Timeout: o.timeout, Overload: replay.Overload(o.overload), Quantum: o.quantum, Precise: o.precise, Loops: o.loops, Portable: o.portable}
+	switch {
+	case target.Scheme == "https":
+		how.Protocol = replay.ALPN
+		how.TLS = &tls.Config{ServerName: target.Hostname(), InsecureSkipVerify: o.insecure}
+	case o.h2c:
+		how.Protocol = replay.H2C
+	}
+	if how.Protocol != replay.HTTP1 && how.Reuse != replay.Fresh {
+		how.Streams = o.streams
+	}
+	if how.Overload == replay.QueueUp {
+		how.Queue = o.queue
+	}
+	switch {
+	case o.rate == "max":
+		how.Until = o.duration
+	case !c.Flags().Changed("quantum") && !o.precise:
+		how.Quantum = min(defaultQuantum(l.rate), o.timeout/2)
+	}
+	if o.source == "" {
+		return how, nil
+	}
+	source, err := netip.ParseAddr(o.source)
+	if err != nil {
+		return how, fmt.Errorf("--source %q is not an IP address of this machine, like 127.0.0.1 or ::1", o.source)
+	}
+	how.Source = source
+	return how, nil
+}
+
+// announce says before the start what will be sent, where to, how, and what it will leave; it is an error where that will
+// not fit.
+func (o *replayOptions) announce(w io.Writer, l *offer, how replay.Options, target *url.URL, dir string) error {
+	leaves := "histograms and totals only"
+	if o.results != "none" {
+		space, err := replay.CheckSpace(dir, l.count, traffic.RowBytes)
+		if err != nil {
+			return broken(err)
+		}
+		leaves = "results " + space
+	}
+	_, err := fmt.Fprintf(w, "umbra: %s to %s, %s, for %v\numbra: %s; time-out %v%s\numbra: sent by %s%s\numbra: to %s: %s\n",
+		l.what, target, l.when, l.span.Round(time.Millisecond), connections(how), how.Timeout, overload(how),
+		replay.PathName(how.Portable), pacing(how), dir, leaves)
+	return broken(err)
+}
+
+// connections says what the connections are.
+func connections(how replay.Options) string {
+	protocol := map[replay.Protocol]string{replay.HTTP1: "HTTP/1.1", replay.H2C: "HTTP/2 (h2c)", replay.ALPN: "TLS with HTTP/2 or HTTP/1.1"}[how.Protocol]
+	if how.Streams > 0 {
+		protocol += fmt.Sprintf(", up to %d streams each", how.Streams)
+	}
+	if how.TLS != nil && how.TLS.InsecureSkipVerify {
+		protocol += ", certificates not verified"
+	}
+	kept := map[replay.Reuse]string{replay.Keep: "%d connections", replay.Session: "a connection for each session, up to %d at once", replay.Fresh: "a fresh connection for each request, up to %d at once"}
+	return fmt.Sprintf(kept[how.Reuse], how.Connections) + ", " + protocol
+}
+
+// overload says what becomes of a request without a free connection.
+func overload(how replay.Options) string {
+	switch {
+	case how.Until > 0:
+		return ""
+	case how.Overload == replay.QueueUp:
+		return fmt.Sprintf("; up to %d requests wait for a connection", how.Queue)
+	}
+	return "; without a free connection: " + string(how.Overload)
+}
+
+// pacing says how instants are kept.
+func pacing(how replay.Options) (text string) {
+	switch {
+	case how.Until > 0:
+		return ""
+	case how.Quantum > 0:
+		text = fmt.Sprintf(", one wake-up for all that falls due within %v", how.Quantum)
+	default:
+		text = ", a wake-up for each request"
+	}
+	if how.Precise {
+		text += ", spinning"
+	}
+	return text
+}
+
+// plannedLine is a line of --plan.
+type plannedLine struct {
+	ID        string           `json:"id"`
+	Due       time.Duration    `json:"due_ns"`
+	Phase     traffic.Phase    `json:"phase"`
+	Name      string           `json:"name"`
+	Method    string           `json:"method"`
+	Authority string           `json:"authority"`
+	Path      string           `json:"path"`
+	Headers   []traffic.Header `json:"headers"`
+	Body      []byte           `json:"body,omitempty"` // base64
+}
+
+// printPlan writes a plan as JSON Lines: the same bytes for equal seeds.
+func printPlan(ctx context.Context, w io.Writer, plan replay.Plan) error {
+	buffered := bufio.NewWriter(w)
+	lines := json.NewEncoder(buffered)
+	lines.SetEscapeHTML(false)
+	for item, err := range plan {
+		if err != nil {
+			return err
+		}
+		r := item.Request
+		line := plannedLine{item.ID, item.Due, item.Phase, item.Name, r.Method, r.Authority, r.Path, r.Headers, r.Body}
+		if line.Headers == nil {
+			line.Headers = []traffic.Header{}
+		}
+		if err := lines.Encode(line); err != nil {
+			return broken(err)
+		}
+		if ctx.Err() != nil {
+			return exit(exitInterrupted)
+		}
+	}
+	return broken(buffered.Flush())
+}
+
+// play sends the plan and leaves the evidence in the folder; answered says whether any request was.
+func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Transport, target *url.URL, dir string, stderr io.Writer) (answered bool, err error) {
 	log, err := openLog(dir)
 	if err != nil {
 		return false, err
 	}
 	defer log.Close()
-	watch := newProgress(stderr, log, span)
+	watch := newProgress(stderr, log, l.span)
 	defer watch.Close()
-	rec := record(evidence.NoMesh, transport.Name())
-	start := time.Now().Add(200 * time.Millisecond)
+	rec := o.record(transport)
+	start := time.Now().Add(scenarios.StartIn)
 	rec.Started = start.UTC()
 	if err := rec.Write(dir); err != nil {
 		return false, broken(err)
 	}
-	file, err := os.Create(filepath.Join(dir, evidence.Results))
-	if err != nil {
-		return false, broken(err)
-	}
 	watch.Step(fmt.Sprintf("replaying against %s", target))
-	played, err := replay.Record(ctx, transport, plan, file, start, func(r *traffic.Result) {
-		answered = answered || r.Status != 0
-		watch.Result(r)
-	})
-	rec.Planned = played.Planned
+	figures, err := scenarios.Keep(ctx, dir, &rec, transport, l.plan, start, watch.Results)
 	rec.Ended, rec.Finished, rec.Interrupted = time.Now().UTC(), err == nil, ctx.Err() != nil
-	return answered, broken(errors.Join(err, file.Close(), rec.Write(dir)))
+	return len(figures.Statuses) > 0, broken(errors.Join(err, rec.Write(dir)))
+}
+
+// record is what is known of the run before it begins.
+func (o *replayOptions) record(transport replay.Transport) evidence.Record {
+	rec := record(evidence.NoMesh, transport.Name())
+	rec.ClosedLoop = o.rate == "max"
+	if o.results == evidence.NoRows {
+		rec.Results = evidence.NoRows
+	}
+	if o.insecure {
+		rec.Warnings = append(rec.Warnings, "--insecure: the server's certificate was not verified, so anybody may have answered")
+	}
+	return rec
 }

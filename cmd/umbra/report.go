@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 
 	"umbra/internal/evidence"
 	"umbra/internal/summary"
-	"umbra/internal/traffic"
 	"umbra/reports"
 	"umbra/scenarios"
 )
@@ -44,7 +42,10 @@ func reportCommand() *cobra.Command {
 		Short: "Judge a run again from its folder alone, and write its reports anew",
 		Args:  exactly("DIR"),
 		RunE: func(c *cobra.Command, args []string) error {
-			status, err := conclude(c, args[0], asJSON)
+			dir := args[0]
+			status, err := reported(c, dir, asJSON, func(start time.Time, s *summary.Summary) error {
+				return broken(s.LogTo(start, evidence.HDRFiles(dir)))
+			})
 			if err != nil {
 				return err
 			}
@@ -55,11 +56,16 @@ func reportCommand() *cobra.Command {
 	return c
 }
 
-// conclude judges a folder, writes its reports and prints the result. It gives the exit status that it comes to.
+// conclude is what follows a run, whose histograms were written while it went on.
 func conclude(c *cobra.Command, dir string, asJSON bool) (int, error) {
-	var log hdrFiles
-	r, err := judged(dir, log.visit(dir))
-	if err := errors.Join(err, log.close()); err != nil {
+	return reported(c, dir, asJSON, nil)
+}
+
+// reported judges a folder, writes its reports and prints the result. It gives the exit status that it comes to. log, where it
+// is not nil, has the histograms written anew from the rows, where there are rows.
+func reported(c *cobra.Command, dir string, asJSON bool, log func(time.Time, *summary.Summary) error) (int, error) {
+	r, err := judged(dir, log)
+	if err != nil {
 		return 0, err
 	}
 	data, err := r.JSON()
@@ -95,12 +101,16 @@ func show(c *cobra.Command, r *reports.Report, asJSON bool) error {
 }
 
 // judged makes the report of a folder.
-func judged(dir string, visit func(time.Time, *traffic.Result) error) (*reports.Report, error) {
-	j, err := scenarios.Judge(dir, visit)
+func judged(dir string, log func(time.Time, *summary.Summary) error) (*reports.Report, error) {
+	j, err := scenarios.Judge(dir, log)
 	if err != nil {
 		return nil, err
 	}
-	r := &reports.Report{Name: "replay", Verdicts: j.Verdicts, Figures: j.Figures, Run: j.Record, Partial: j.Record.Partial()}
+	r := &reports.Report{Name: "replay", Verdicts: j.Verdicts, Figures: j.Figures, Run: j.Record, Partial: j.Record.Partial(),
+		Connections: j.Record.Connections}
+	if j.Client != nil {
+		r.Client = reports.NewClient(j.Client)
+	}
 	if r.Partial == "" && len(j.Doubts) > 0 {
 		r.Partial = "evidence is missing"
 	}
@@ -136,53 +146,4 @@ func meshOf(j *scenarios.Judgement) *reports.Mesh {
 		m.Routes = append(m.Routes, r)
 	}
 	return m
-}
-
-// hdrFiles writes the .hlog and .hgrm files of a folder while its rows are read.
-type hdrFiles struct {
-	hdr  *summary.HDR
-	open []io.Closer
-	dir  string
-}
-
-func (h *hdrFiles) visit(dir string) func(time.Time, *traffic.Result) error {
-	h.dir = filepath.Join(dir, evidence.HDR)
-	return func(start time.Time, r *traffic.Result) error {
-		if h.hdr == nil {
-			if err := h.begin(start); err != nil {
-				return broken(err)
-			}
-		}
-		return h.hdr.Add(r)
-	}
-}
-
-func (h *hdrFiles) begin(start time.Time) (err error) {
-	if err := os.MkdirAll(h.dir, 0o755); err != nil {
-		return err
-	}
-	h.hdr, err = summary.NewHDR(start, h.create(".hlog"))
-	return err
-}
-
-func (h *hdrFiles) create(extension string) func(string) (io.Writer, error) {
-	return func(metric string) (io.Writer, error) {
-		f, err := os.Create(filepath.Join(h.dir, metric+extension))
-		if err == nil {
-			h.open = append(h.open, f)
-		}
-		return f, err
-	}
-}
-
-// close ends the files; without rows there are none.
-func (h *hdrFiles) close() error {
-	var err error
-	if h.hdr != nil {
-		err = h.hdr.Close(h.create(".hgrm"))
-	}
-	for _, f := range h.open {
-		err = errors.Join(err, f.Close())
-	}
-	return broken(err)
 }

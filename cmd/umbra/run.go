@@ -14,6 +14,7 @@ import (
 	"umbra/cluster"
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
+	"umbra/internal/traffic"
 	"umbra/replay"
 	"umbra/scenarios"
 )
@@ -131,14 +132,16 @@ func (o *runOptions) play(ctx context.Context, s *scenarios.Scenario, faults mes
 	defer log.Close()
 	watch := newProgress(stderr, log, s.Duration())
 	defer watch.Close()
-	var transport replay.Portable
 	run := scenarios.Run{
 		Scenario: s, Mesh: cluster.Embedded{}, Faults: faults, Dir: dir, Watcher: watch,
-		Transport: func(address string) replay.Transport {
-			transport = replay.Portable{Address: address, Connections: s.Load.Connections, Timeout: s.Load.Timeout}
-			return &transport
+		Transport: func(address string) (replay.Transport, error) {
+			how := s.Load.Options(address)
+			if err := how.Check(s.Demand()); err != nil {
+				return nil, err
+			}
+			return replay.New(how)
 		},
-		Record: record("embedded", transport.Name()),
+		Record: record("embedded", replay.PathName(false)),
 	}
 	run.Record.Faults = strings.Join(o.faultList(), ",")
 	for _, w := range s.Table.Warnings() {
@@ -147,6 +150,11 @@ func (o *runOptions) play(ctx context.Context, s *scenarios.Scenario, faults mes
 	for _, n := range s.Table.Notes() {
 		run.Record.NotModelled = append(run.Record.NotModelled, fmt.Sprintf("%s (%s:%d)", n.What, n.File, n.Line))
 	}
+	space, err := replay.CheckSpace(dir, s.Count(), traffic.RowBytes)
+	if err != nil {
+		return broken(err)
+	}
+	watch.Step(fmt.Sprintf("the load is sent by %s; its results are %s", run.Record.Transport, space))
 	return run.Play(ctx)
 }
 

@@ -20,7 +20,7 @@ func versionCommand() *cobra.Command {
 		Short: "Print umbra's version, and which path sends the load here",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			transport := (&replay.Portable{}).Name()
+			transport := replay.PathName(false)
 			if asJSON {
 				return printJSON(c.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "os": runtime.GOOS,
 					"arch": runtime.GOARCH, "transport": transport, "istio": istioVersion()})

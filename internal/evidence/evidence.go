@@ -5,9 +5,12 @@ package evidence
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
+
+	"umbra/internal/host"
 )
 
 // The files of a run folder. The first ones are evidence; the last ones are made from it.
@@ -20,33 +23,40 @@ const (
 	Before          = "mesh/before.json" // config dump, endpoints and counters before the load
 	After           = "mesh/after.json"  // likewise, after the drain
 	Run             = "run.json"
+	Figures         = "figures.json" // in place of Results, where a run kept no rows
+	HDR             = "hdr"          // the folder of the .hlog and .hgrm files
 	Log             = "umbra.log"
 	Report          = "report.json"
-	HDR             = "hdr" // the folder of the .hlog and .hgrm files
 )
 
 // NoMesh is Record.Mesh of a run without one.
 const NoMesh = "none"
 
+// NoRows is Record.Results of a run that kept no rows.
+const NoRows = "none"
+
 // Record is run.json: what a run says of itself beside its evidence.
 type Record struct {
-	Version     string         `json:"umbra_version"`
-	Command     []string       `json:"command,omitempty"`
-	Mesh        string         `json:"mesh"`      // "embedded"; "none" where no mesh was asked for
-	Transport   string         `json:"transport"` // which path sent the load
-	Machine     Machine        `json:"machine"`
-	Faults      string         `json:"faults,omitempty"` // as asked for
-	FaultHits   map[string]int `json:"fault_hits,omitempty"`
-	Warnings    []string       `json:"warnings,omitempty"`     // of the manifests
-	NotModelled []string       `json:"not_modelled,omitempty"` // what the manifests ask for and this mesh does not do
-	Planned     int            `json:"planned"`                // requests that the plan had; results.arrows has a row for each
-	Collected   []string       `json:"collected,omitempty"`    // pods whose receipts were fetched
-	Started     time.Time      `json:"started"`
-	Ended       time.Time      `json:"ended"`
-	Finished    bool           `json:"finished"` // false while it runs, and for ever where it was killed
-	Interrupted bool           `json:"interrupted"`
-	Drained     bool           `json:"drained"`
-	Failure     string         `json:"failure,omitempty"`
+	Version     string            `json:"umbra_version"`
+	Command     []string          `json:"command,omitempty"`
+	Mesh        string            `json:"mesh"`      // "embedded"; "none" where no mesh was asked for
+	Transport   string            `json:"transport"` // which path sent the load
+	Machine     Machine           `json:"machine"`
+	Faults      string            `json:"faults,omitempty"` // as asked for
+	FaultHits   map[string]int    `json:"fault_hits,omitempty"`
+	Warnings    []string          `json:"warnings,omitempty"`     // of the manifests
+	NotModelled []string          `json:"not_modelled,omitempty"` // what the manifests ask for and this mesh does not do
+	Results     string            `json:"results,omitempty"`      // "none": figures.json instead of results.arrows
+	ClosedLoop  bool              `json:"closed_loop,omitempty"`  // no rate was asked for
+	Connections *host.Connections `json:"connections,omitempty"`
+	Planned     int               `json:"planned"`             // requests that the plan had; results.arrows has a row for each
+	Collected   []string          `json:"collected,omitempty"` // pods whose receipts were fetched
+	Started     time.Time         `json:"started"`
+	Ended       time.Time         `json:"ended"`
+	Finished    bool              `json:"finished"` // false while it runs, and for ever where it was killed
+	Interrupted bool              `json:"interrupted"`
+	Drained     bool              `json:"drained"`
+	Failure     string            `json:"failure,omitempty"`
 }
 
 // Machine is where the load came from.
@@ -78,6 +88,16 @@ func ReadRecord(dir string) (Record, error) {
 	var r Record
 	err := ReadJSON(dir, Run, &r)
 	return r, err
+}
+
+// HDRFiles makes the files of a folder's histograms, and their folder with the first one.
+func HDRFiles(dir string) func(name string) (io.WriteCloser, error) {
+	return func(name string) (io.WriteCloser, error) {
+		if err := os.MkdirAll(filepath.Join(dir, HDR), 0o755); err != nil {
+			return nil, err
+		}
+		return os.Create(filepath.Join(dir, HDR, name))
+	}
 }
 
 // WriteJSON replaces a file of the folder as a whole, so that a kill leaves the old one or the new one.

@@ -1,128 +1,140 @@
 package summary
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/klauspost/compress/zlib"
 
 	"umbra/internal/traffic"
 )
 
-// Metrics are the names of the histograms that a run has.
-var Metrics = []string{"response", "service", "lag"}
+// The histograms that a run has, in nanoseconds. Bound ones hold those values of their metric that are lower bounds only:
+// of errors, time-outs and unfinished requests.
+const (
+	response = iota
+	service
+	lag
+	readLag
+	responseBound
+	serviceBound
+	metrics
+)
 
-// scale divides values in .hgrm tables: nanoseconds become milliseconds.
+// Metrics are their names, and their files' without the extension.
+var Metrics = [metrics]string{"response", "service", "lag", "read-lag", "response-bound", "service-bound"}
+
+// Open makes a file of a run's histograms, as "response.hlog".
+type Open func(name string) (io.WriteCloser, error)
+
+// scale divides values in .hgrm tables and an interval's maximum: nanoseconds become milliseconds.
 const scale = 1e6
 
-// metric is one histogram over a run: an interval log, and the sum of the stages.
-type metric struct {
-	log     *hdrhistogram.HistogramLogWriter
-	total   *hdrhistogram.Histogram
-	current map[traffic.Phase]*hdrhistogram.Histogram
+// logs writes HdrHistogram interval logs (format 1.3), one for each metric. It keeps its buffers, so that an interval costs
+// no memory.
+type logs struct {
+	start time.Time
+	open  Open
+	files [metrics]io.WriteCloser
+	zlib  *zlib.Writer // Huffman coding alone: what repeats in counts is runs of zeros, and those are one number each
+	raw   []byte
+	small bytes.Buffer
+	line  []byte
+	err   error // the first one; nothing is written behind it
 }
 
-// HDR writes HdrHistogram V2 interval logs, an interval a second, tagged with the phase, and then percentile tables of
-// the stages. Values are nanoseconds; a log's Interval_Max is in milliseconds, as the format's readers expect. A row
-// enters the interval in which it ended, or the one being filled where that one is over (rows come nearly in order), so
-// memory does not grow with the length of the run.
-type HDR struct {
-	metrics map[string]*metric
-	start   time.Time
-	second  int64
-}
-
-// NewHDR starts the logs of a run that began at start; open makes the file of each metric.
-func NewHDR(start time.Time, open func(metric string) (io.Writer, error)) (*HDR, error) {
-	h := &HDR{metrics: map[string]*metric{}, start: start}
-	for _, name := range Metrics {
-		w, err := open(name)
-		if err != nil {
-			return nil, err
+func newLogs(start time.Time, open Open) (*logs, error) {
+	l := &logs{start: start, open: open}
+	var err error
+	if l.zlib, err = zlib.NewWriterLevel(&l.small, zlib.HuffmanOnly); err != nil {
+		return nil, err
+	}
+	at := float64(start.UnixMilli()) / 1000
+	head := fmt.Sprintf("#[Histogram log format version 1.3]\n#[StartTime: %.3f (seconds since epoch), %s]\n#[BaseTime: %.3f (seconds since epoch)]\n"+
+		"\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n", at, start.UTC().Format(time.RFC3339), at)
+	for m, name := range Metrics {
+		if l.files[m], err = open(name + ".hlog"); err != nil {
+			return nil, errors.Join(err, l.close())
 		}
-		m := &metric{hdrhistogram.NewHistogramLogWriter(w), histogram(), map[traffic.Phase]*hdrhistogram.Histogram{}}
-		if err := m.begin(start); err != nil {
-			return nil, err
+		l.put(m, []byte(head))
+	}
+	if l.err != nil {
+		return nil, l.close()
+	}
+	return l, nil
+}
+
+func (l *logs) put(metric int, data []byte) {
+	if l.err == nil {
+		_, l.err = l.files[metric].Write(data)
+	}
+}
+
+// interval writes a histogram that was filled for a second.
+func (l *logs) interval(metric int, tag string, second int64, h *histogram) {
+	if h.n == 0 {
+		return
+	}
+	l.line = fmt.Appendf(l.line[:0], "Tag=%s,%.3f,%.3f,%.3f,", tag, float64(second), 1.0, float64(h.max())/scale)
+	l.line = base64.StdEncoding.AppendEncode(l.line, l.compressed(h))
+	l.put(metric, append(l.line, '\n'))
+}
+
+// compressed is the compressed V2 encoding: a mark, a length, and a zlib stream.
+func (l *logs) compressed(h *histogram) []byte {
+	l.raw = h.appendV2(l.raw[:0])
+	l.small.Reset()
+	l.small.Write(make([]byte, 8))
+	l.zlib.Reset(&l.small)
+	_, err := l.zlib.Write(l.raw)
+	if err := errors.Join(err, l.zlib.Close()); err != nil && l.err == nil {
+		l.err = err
+	}
+	out := l.small.Bytes()
+	binary.BigEndian.PutUint32(out, compressedCookie)
+	binary.BigEndian.PutUint32(out[4:], uint32(len(out)-8))
+	return out
+}
+
+// tables writes the percentile tables.
+func (l *logs) tables(totals *[metrics]histogram) {
+	for m, name := range Metrics {
+		if l.err != nil {
+			return
 		}
-		h.metrics[name] = m
-	}
-	return h, nil
-}
-
-func (m *metric) begin(start time.Time) error {
-	ms := start.UnixMilli()
-	m.log.SetBaseTime(ms)
-	return errors.Join(m.log.OutputLogFormatVersion(), m.log.OutputStartTime(ms), m.log.OutputBaseTime(ms), m.log.OutputLegend())
-}
-
-// Add records a row; one that was never sent is in no histogram.
-func (h *HDR) Add(r *traffic.Result) error {
-	if r.Outcome == traffic.Unsent {
-		return nil
-	}
-	if second := int64(r.End / time.Second); second > h.second {
-		if err := h.turn(); err != nil {
-			return err
-		}
-		h.second = second
-	}
-	h.metrics["response"].add(r, r.ResponseTime())
-	if r.Sent != traffic.Never {
-		h.metrics["service"].add(r, r.ServiceTime())
-		h.metrics["lag"].add(r, r.Lag())
-	}
-	return nil
-}
-
-func (m *metric) add(r *traffic.Result, d time.Duration) {
-	interval := m.current[r.Phase]
-	if interval == nil {
-		interval = histogram()
-		interval.SetTag(string(r.Phase))
-		m.current[r.Phase] = interval
-	}
-	record(interval, d)
-	if r.Phase != traffic.PhaseWarmup {
-		record(m.total, d)
-	}
-}
-
-// turn writes the interval that is over.
-func (h *HDR) turn() error {
-	begin := h.start.Add(time.Duration(h.second) * time.Second)
-	for _, name := range Metrics {
-		m := h.metrics[name]
-		for _, phase := range []traffic.Phase{traffic.PhaseWarmup, traffic.PhaseStage, traffic.PhaseBlock} {
-			interval := m.current[phase]
-			if interval == nil || interval.TotalCount() == 0 {
-				continue
-			}
-			interval.SetStartTimeMs(begin.UnixMilli())
-			interval.SetEndTimeMs(begin.Add(time.Second).UnixMilli())
-			if err := m.log.OutputIntervalHistogram(interval); err != nil {
-				return err
-			}
-			interval.Reset()
-			interval.SetTag(string(phase))
+		var f io.WriteCloser
+		if f, l.err = l.open(name + ".hgrm"); l.err == nil {
+			_, err := totals[m].hdr().PercentilesPrint(f, 5, scale)
+			l.err = errors.Join(err, f.Close())
 		}
 	}
-	return nil
 }
 
-// Close writes the last interval, and each metric's percentile table to the writer that open gives.
-func (h *HDR) Close(open func(metric string) (io.Writer, error)) error {
-	if err := h.turn(); err != nil {
-		return err
-	}
-	for _, name := range Metrics {
-		w, err := open(name)
-		if err != nil {
-			return err
-		}
-		if _, err := h.metrics[name].total.PercentilesPrint(w, 5, scale); err != nil {
-			return err
+// close closes the logs and gives the first error that they had.
+func (l *logs) close() error {
+	err := l.err
+	for _, f := range l.files {
+		if f != nil {
+			err = errors.Join(err, f.Close())
 		}
 	}
-	return nil
+	return err
 }
+
+// tag is what an interval is tagged with: the phase, and a colon and the name where there is one. A tag must have no comma, no
+// space and no line end: all in the name but letters, digits and "-_.~" is percent-encoded (RFC 3986).
+func tag(phase traffic.Phase, name string) string {
+	if name == "" {
+		return escape(string(phase))
+	}
+	return escape(string(phase)) + ":" + escape(name)
+}
+
+func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }

@@ -1,14 +1,14 @@
 package summary
 
 import (
-	"bytes"
-	"io"
-	"strings"
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"umbra/internal/traffic"
 )
@@ -37,9 +37,7 @@ func rows() []traffic.Result {
 
 func TestFigures(t *testing.T) {
 	s := New()
-	for _, r := range rows() {
-		s.Add(&r)
-	}
+	s.Add(rows())
 	f := s.Figures()
 	if f.Planned != 104 || f.Planned != f.OK+f.Error+f.Timeout+f.Inflight+f.Unsent || f.OK != 102 || f.Timeout != 1 || f.Unsent != 1 {
 		t.Errorf("counts do not add up: %+v", f)
@@ -65,10 +63,10 @@ func TestFigures(t *testing.T) {
 		t.Errorf("response %+v", f.Response)
 	}
 	want := []Class{{traffic.Timeout, "timeout_headers", 1, []string{"lost"}}, {traffic.Unsent, "queue_full", 1, []string{"never"}}}
-	if diff := cmp.Diff(want, f.Errors); diff != "" {
+	if diff := gocmp.Diff(want, f.Errors); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]Status{{200, 101}, {503, 1}}, f.Statuses); diff != "" {
+	if diff := gocmp.Diff([]Status{{200, 101}, {503, 1}}, f.Statuses); diff != "" {
 		t.Error(diff)
 	}
 	if len(f.Names) != 1 || f.Names[0].Rows != 102 || f.Names[0].NotOK != 2 {
@@ -84,7 +82,7 @@ func TestStopped(t *testing.T) {
 		if i >= 10 {
 			r.Outcome, r.Error, r.Sent = traffic.Unsent, traffic.Stopped, traffic.Never
 		}
-		s.Add(&r)
+		s.Add([]traffic.Result{r})
 	}
 	if f := s.Figures(); f.Planned != 20 || f.Unsent != 10 || f.Span.Round(time.Millisecond) != 100*time.Millisecond || f.Sent != f.Asked {
 		t.Errorf("%+v", f)
@@ -97,57 +95,120 @@ func TestNoRows(t *testing.T) {
 	}
 }
 
-// The logs are read by HdrHistogram's own reader, and their sum is what the table says.
-func TestHDR(t *testing.T) {
-	files := map[string]*bytes.Buffer{}
-	open := func(suffix string) func(string) (io.Writer, error) {
-		return func(metric string) (io.Writer, error) {
-			files[metric+suffix] = &bytes.Buffer{}
-			return files[metric+suffix], nil
+// The warm-up and the cool-down are counted, and are in no rate and no latency.
+func TestPhasesApart(t *testing.T) {
+	s := New()
+	for i := range 40 {
+		r := ok(time.Duration(i)*100*time.Millisecond, time.Millisecond)
+		switch {
+		case i < 10:
+			r.Phase, r.LastByte, r.End = traffic.PhaseWarmup, r.Due+time.Second, r.Due+time.Second
+		case i >= 30:
+			r.Phase, r.LastByte, r.End = traffic.PhaseCooldown, r.Due+time.Second, r.Due+time.Second
+		}
+		s.Add([]traffic.Result{r})
+	}
+	f := s.Figures()
+	if f.Planned != 40 || f.Warmup != 10 || f.Cooldown != 10 || f.Rate.Planned != 20 || f.Rate.Sent != 20 {
+		t.Errorf("%+v", f)
+	}
+	if f.Span.Round(time.Millisecond) != 2*time.Second || f.Response.N != 20 || f.Response.Max > 2*time.Millisecond {
+		t.Errorf("span %v, response %+v", f.Span, f.Response)
+	}
+}
+
+// What was sent when the plan was over is known, in whatever order the rows come.
+func TestLate(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		var rows []traffic.Result
+		gap, late := time.Duration(1+random.IntN(20))*time.Millisecond, 0
+		n := 2 + random.IntN(2000)
+		for i := range n {
+			r := ok(gap*time.Duration(i), time.Millisecond)
+			r.Sent += time.Duration(random.ExpFloat64() * float64(time.Second))
+			if r.Sent > gap*time.Duration(n) {
+				late++
+			}
+			r.End, r.LastByte = r.Sent+time.Millisecond, r.Sent+time.Millisecond
+			rows = append(rows, r)
+		}
+		slices.SortFunc(rows, func(a, b traffic.Result) int { return cmp.Compare(a.End, b.End) })
+		s := New()
+		s.Add(rows)
+		if c := s.Figures().Rate; c.Waited+c.Lagged != late || c.Sent != n {
+			t.Errorf("%d rows, %v apart: %d late, want %d", n, gap, c.Waited+c.Lagged, late)
 		}
 	}
-	start := time.Unix(1700000000, 0)
-	h, err := NewHDR(start, open(".hlog"))
-	if err != nil {
+}
+
+// Names without end take no memory without end, and no row is lost.
+func TestNamesWithoutEnd(t *testing.T) {
+	s := New()
+	for i := range 20 * maxSeries {
+		r := ok(time.Duration(i)*time.Millisecond, time.Millisecond)
+		r.Name, r.Route = fmt.Sprint("name ", i), fmt.Sprint("route ", i%3)
+		s.Add([]traffic.Result{r, r})
+	}
+	if n := len(s.groups.known); n > maxSeries+1 {
+		t.Errorf("%d series", n)
+	}
+	f := s.Figures()
+	sum, further := 0, 0
+	for _, g := range f.Names {
+		if sum += g.Rows; g.Name == Further {
+			further = g.Rows
+		}
+	}
+	if want := 2 * 20 * maxSeries; sum != want || further != want-2*maxSeries || f.Response.N != int64(want) {
+		t.Errorf("%d rows in names, %d in all, %d further", sum, f.Response.N, further)
+	}
+}
+
+// An interval ends by the clock too, where no row ends it, and is told of.
+func TestSeconds(t *testing.T) {
+	var got []Second
+	s := New()
+	s.OnSecond(func(x Second) { got = append(got, x) })
+	r := ok(100*time.Millisecond, 1024)
+	r.Sent += 512
+	r.ReadLag = 256
+	lost := ok(100*time.Millisecond, 1024)
+	lost.Outcome, lost.Error, lost.Sent, lost.LastByte = traffic.Error, "connect_refused", traffic.Never, traffic.Never
+	s.Add([]traffic.Result{r, lost})
+	s.Turn(900 * time.Millisecond)
+	s.Turn(1100 * time.Millisecond)
+	s.Turn(2100 * time.Millisecond)
+	s.Add([]traffic.Result{ok(4*time.Second, 1024)})
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range rows() {
-		if err := h.Add(&r); err != nil {
-			t.Fatal(err)
-		}
+	want := []Second{
+		{Rows: 2, LagP50: 512, LagP99: 512, LagMax: 512, ReadLagMax: 256, ResponseP99: 1024, Errors: map[string]int64{"connect_refused": 1}},
+		{Second: 1}, {Second: 2}, {Second: 4, Rows: 1, ResponseP99: 1024},
 	}
-	if err := h.Close(open(".hgrm")); err != nil {
-		t.Fatal(err)
-	}
-	reader := hdrhistogram.NewHistogramLogReader(bytes.NewReader(files["response.hlog"].Bytes()))
-	counts, sum := map[string]int64{}, histogram()
-	for {
-		interval, err := reader.NextIntervalHistogram()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if interval == nil {
-			break
-		}
-		counts[interval.Tag()] += interval.TotalCount()
-		if interval.Tag() == string(traffic.PhaseStage) {
-			sum.Merge(interval)
-		}
-		if length := interval.EndTimeMs() - interval.StartTimeMs(); length != 1000 {
-			t.Errorf("an interval of %d ms", length)
-		}
-	}
-	if diff := cmp.Diff(map[string]int64{"warmup": 1, "stage": 102}, counts); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	s := New()
-	for _, r := range rows() {
-		s.Add(&r)
-	}
-	if got, want := sum.ValueAtQuantile(99), int64(s.Figures().Response.P99); got != want {
-		t.Errorf("p99 of the log is %d, of the figures %d", got, want)
-	}
-	if table := files["response.hgrm"].String(); !strings.Contains(table, "Percentile") || !strings.Contains(table, "#[Max     =") {
-		t.Errorf("no percentile table:\n%s", table)
+}
+
+func BenchmarkAdd(b *testing.B) {
+	for _, names := range []int{1, 50} {
+		b.Run(fmt.Sprintf("names=%d", names), func(b *testing.B) {
+			random := rand.New(rand.NewPCG(1, 2))
+			batch := make([]traffic.Result, 4096)
+			for i := range batch {
+				batch[i] = ok(time.Duration(i)*50*time.Microsecond, time.Duration(100e3+random.ExpFloat64()*100e3))
+				batch[i].Sent += time.Duration(random.IntN(50e3))
+				batch[i].ReadLag = time.Duration(random.IntN(20e3))
+				batch[i].Name = fmt.Sprint("name-", random.IntN(names))
+			}
+			s := New()
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Add(batch)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/row")
+		})
 	}
 }

@@ -8,19 +8,19 @@ import (
 
 // receiptColumns are the columns of receipts-*.arrows, in their order. New ones go at the end.
 var receiptColumns = []column[Receipt]{
-	text("id", false, func(r *Receipt) *string { return &r.ID }),
-	text("version", false, func(r *Receipt) *string { return &r.Version }),
-	text("pod", false, func(r *Receipt) *string { return &r.Pod }),
+	text("id", false, false, func(r *Receipt) *string { return &r.ID }),
+	text("version", false, false, func(r *Receipt) *string { return &r.Version }),
+	text("pod", false, false, func(r *Receipt) *string { return &r.Pod }),
 	instant("arrived_ns", func(r *Receipt) *time.Time { return &r.Arrived }),
-	number("duration_ns", func(r *Receipt) *time.Duration { return &r.Duration }, Never),
-	text("method", false, func(r *Receipt) *string { return &r.Method }),
-	text("authority", false, func(r *Receipt) *string { return &r.Authority }),
-	text("path", false, func(r *Receipt) *string { return &r.Path }),
-	text("header_sha256", false, func(r *Receipt) *string { return &r.HeaderSHA256 }),
-	text("body_sha256", false, func(r *Receipt) *string { return &r.BodySHA256 }),
-	number("body_bytes", func(r *Receipt) *int64 { return &r.BodyBytes }),
-	number("status", func(r *Receipt) *int { return &r.Status }, 0),
-	text("response_sha256", true, func(r *Receipt) *string { return &r.ResponseSHA256 }),
+	number("duration_ns", false, func(r *Receipt) *time.Duration { return &r.Duration }, Never),
+	text("method", false, false, func(r *Receipt) *string { return &r.Method }),
+	text("authority", false, false, func(r *Receipt) *string { return &r.Authority }),
+	text("path", false, false, func(r *Receipt) *string { return &r.Path }),
+	text("header_sha256", false, false, func(r *Receipt) *string { return &r.HeaderSHA256 }),
+	text("body_sha256", false, false, func(r *Receipt) *string { return &r.BodySHA256 }),
+	number("body_bytes", false, func(r *Receipt) *int64 { return &r.BodyBytes }),
+	number("status", false, func(r *Receipt) *int { return &r.Status }, 0),
+	text("response_sha256", true, false, func(r *Receipt) *string { return &r.ResponseSHA256 }),
 	flag("body_cut", func(r *Receipt) *bool { return &r.BodyCut }),
 }
 
@@ -45,11 +45,11 @@ func (w *ReceiptWriter) Close() error { return w.table.close() }
 // whole batch where the writer was killed.
 func ReadReceipts(r io.Reader) iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
-		_, rows, err := openTable(r, receiptColumns)
+		_, batches, err := openTable(r, receiptColumns)
 		if err != nil {
 			yield(Receipt{}, err)
 			return
 		}
-		rows(yield)
+		eachRow(batches)(yield)
 	}
 }

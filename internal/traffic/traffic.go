@@ -66,7 +66,7 @@ type Result struct {
 	Block         int    // its block, from 0; -1 outside blocks
 	Arm           string // "off", "on", "control"; empty outside blocks
 	Due           time.Duration
-	Ready         time.Duration // when a connection was free
+	Ready         time.Duration // when a connection was free, or would have been, had the client not been late itself
 	Sent          time.Duration // when its first byte was handed to the kernel
 	FirstByte     time.Duration // of the response
 	LastByte      time.Duration // of the response

@@ -208,9 +208,9 @@ func (b *bed) judge(t testing.TB) map[string]Verdict {
 // expect compares the states of verdicts; those that want does not name have to be as in a flawless run.
 func expect(t testing.TB, got map[string]Verdict, want map[string]State) {
 	t.Helper()
-	all := map[string]State{Integrity: Pass, Delivery: Pass, Sampling: Pass, Impact: NotTested, Objectives: NotTested}
+	all := map[string]State{Integrity: Pass, Delivery: Pass, Sampling: Pass, Impact: NotTested, Objectives: NotTested, Rate: Pass}
 	maps.Copy(all, want)
-	for _, name := range []string{Integrity, Delivery, Sampling, Impact, Objectives} {
+	for _, name := range []string{Integrity, Delivery, Sampling, Impact, Objectives, Rate} {
 		if got[name].State != all[name] {
 			t.Errorf("%s is %s, want %s: %s", name, got[name].State, all[name], got[name].Summary)
 		}

@@ -228,7 +228,7 @@ func TestAbsentPolicy(t *testing.T) {
 		{"10 %, and as much is lost", 100_000, 300, func(b *bed) { b.bump(v2, "upstream_rq_total", 5) }, map[string]State{Delivery: Fail}, "lost requests"},
 		{"100 %, and a little is lost", million, 2, func(b *bed) { b.lose(v2) }, map[string]State{Delivery: Fail}, "mirror absent"},
 		{"the shadow is dead", million, 2, func(b *bed) { b.kill(v2) }, map[string]State{Delivery: Fail, Integrity: Inconclusive}, "shadow down"},
-		{"killed", million, 2, func(b *bed) { b.facts.Incomplete = true }, map[string]State{Delivery: Inconclusive, Integrity: Inconclusive}, "missing"},
+		{"killed", million, 2, func(b *bed) { b.facts.Incomplete = true }, map[string]State{Delivery: Inconclusive, Integrity: Inconclusive, Rate: Inconclusive}, "missing"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			routes := []RouteFact{

@@ -28,8 +28,8 @@ type EffectFigures struct {
 	High       float64       `json:"high_percent"`
 	PValue     *float64      `json:"p_value,omitempty"`    // of the effect being within the margin
 	PHolm      *float64      `json:"p_holm,omitempty"`     // after Holm over all gated quantiles
-	PHolmLag   *float64      `json:"p_holm_lag,omitempty"` // the same with each row's generator lag taken off
-	LagNS      time.Duration `json:"lag_ns"`               // the generator's at this quantile
+	PHolmLag   *float64      `json:"p_holm_lag,omitempty"` // the same with the client's part taken off each row
+	LagNS      time.Duration `json:"lag_ns"`               // the client's part (generator and read lag) at this quantile
 	LagLimitNS time.Duration `json:"lag_limit_ns"`         // above which the figure is suspect
 }
 
@@ -47,6 +47,7 @@ const (
 type effect struct {
 	recon   *Recon
 	margins []Margin
+	asked   bool // the scenario names the margins
 	routes  []*route
 	arms    map[*route][]observation
 	others  map[*route]int // not ok, so in neither arm
@@ -59,10 +60,11 @@ type observation struct {
 }
 
 func newEffect(t *topology, r *Recon, margins []Margin) *effect {
-	if margins == nil {
+	asked := margins != nil
+	if !asked {
 		margins = DefaultMargins()
 	}
-	e := &effect{recon: r, margins: margins, arms: map[*route][]observation{}, others: map[*route]int{}}
+	e := &effect{recon: r, margins: margins, asked: asked, arms: map[*route][]observation{}, others: map[*route]int{}}
 	for _, rt := range t.routes {
 		if rt.upstream() && slices.ContainsFunc(rt.mirrors, (*mirror).partly) {
 			e.routes = append(e.routes, rt)
@@ -87,14 +89,16 @@ func (e *effect) visit(f *fate, at int32) {
 	e.arms[f.route] = append(e.arms[f.route], observation{at, mirrored})
 }
 
-// contrast is the test of one quantile on one route, with response times as they are and without generator lag.
+// contrast is the test of one quantile on one route, with response times as they are and without the client's part.
 type contrast struct {
 	route       *route
 	margin      Margin
 	q           float64
 	figures     EffectFigures
+	asked       bool
 	plain, less stats.Mean // log ratios over units
 	limit       float64    // ln of 1 + the margin
+	limitLess   float64    // the same, of the unmirrored quantile without the client's part
 }
 
 func (e *effect) verdict() Verdict {
@@ -130,7 +134,7 @@ func (e *effect) losses() (ws []string) {
 	return ws
 }
 
-// lagging tells, once for a route, at which gated quantiles the generator was too late for the figure to be trusted.
+// lagging tells, once for a route, at which gated quantiles the client was too late for the figure to be trusted.
 func lagging(cs []*contrast) (ws []string) {
 	late := map[*route][]string{}
 	var routes []*route
@@ -145,7 +149,7 @@ func lagging(cs []*contrast) (ws []string) {
 		late[c.route] = append(late[c.route], fmt.Sprintf("%s at %s (limit %s)", ms(g.LagNS), quantileName(g.Quantile), ms(g.LagLimitNS)))
 	}
 	for _, r := range routes {
-		ws = append(ws, fmt.Sprintf("route %s: the generator lagged %s, which is too much for the direct effect to be trusted there", r.Name, strings.Join(late[r], ", ")))
+		ws = append(ws, fmt.Sprintf("route %s: the client lagged %s, which is too much for the direct effect to be trusted there", r.Name, strings.Join(late[r], ", ")))
 	}
 	return ws
 }
@@ -153,8 +157,8 @@ func lagging(cs []*contrast) (ws []string) {
 // summary says what was seen, and always what the direct effect cannot see.
 func (e *effect) summary(v Verdict) string {
 	const blind = "total effect (CPU and connections that both share) needs checks.impact blocks"
-	if v.State == Fail {
-		return headline(v.Items, Fail)
+	if v.State == Fail || v.State == Invalid {
+		return headline(v.Items, v.State)
 	}
 	if len(e.routes) == 0 {
 		return "no direct effect to see, as no route mirrors between 0 % and 100 %; " + blind
@@ -177,12 +181,12 @@ func (g *EffectFigures) interval() string {
 	return fmt.Sprintf("%s %% (%s … %s)", signed(g.Change), signed(g.Low), signed(g.High))
 }
 
-// arm is one arm's response times, in seconds, as they are and without lag.
+// arm is one arm's response times, in seconds, as they are and without the client's part.
 type arm struct{ took, less []float64 }
 
 func (a *arm) add(w *row) {
 	a.took = append(a.took, seconds(w.took))
-	a.less = append(a.less, seconds(w.took-w.lag))
+	a.less = append(a.less, seconds(w.without()))
 }
 
 // sort makes quantiles readable; the two are no longer in step then.
@@ -205,12 +209,12 @@ func (e *effect) contrasts(r *route) []*contrast {
 	whole := e.split(seen)
 	var lags []time.Duration
 	for _, o := range seen {
-		lags = append(lags, rows[o.row].lag)
+		lags = append(lags, rows[o.row].client)
 	}
 	slices.Sort(lags)
 	var cs []*contrast
 	for _, m := range e.margins {
-		c := &contrast{route: r, margin: m, q: m.Quantile / 100}
+		c := &contrast{route: r, margin: m, q: m.Quantile / 100, asked: e.asked}
 		c.describe(&whole, lags)
 		if k := units(seen, c.q); k > 0 {
 			e.test(c, seen, k)
@@ -248,15 +252,20 @@ func (c *contrast) describe(whole *arms, lags []time.Duration) {
 		return
 	}
 	g.PlainNS = duration(stats.MedianUnbiased(whole.off.took, c.q))
-	ratio := max(c.margin.Percent/100, c.margin.Floor.Seconds()/max(g.PlainNS, 1).Seconds())
-	c.limit = math.Log1p(ratio)
+	ratio := c.margin.ratio(g.PlainNS)
+	c.limit, c.limitLess = math.Log1p(ratio), math.Log1p(c.margin.ratio(duration(stats.MedianUnbiased(whole.off.less, c.q))))
 	g.MarginPct, g.MarginNS = 100*ratio, time.Duration(ratio*float64(g.PlainNS))
 	g.LagLimitNS = lagLimit(g.PlainNS)
 }
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
 
-// lagLimit is the generator lag above which a time figure is suspect: more than a tenth of it, and more than 0.2 ms.
+// ratio is the margin as a share of the unmirrored quantile.
+func (m Margin) ratio(plain time.Duration) float64 {
+	return max(m.Percent/100, m.Floor.Seconds()/max(plain, 1).Seconds())
+}
+
+// lagLimit is the client's part above which a time figure is suspect: more than a tenth of it, and more than 0.2 ms.
 func lagLimit(figure time.Duration) time.Duration { return max(figure/10, 200*time.Microsecond) }
 
 // units is how many equal stretches of consecutive requests leave enough of them beyond the quantile in each arm of
@@ -307,13 +316,13 @@ func (e *effect) test(c *contrast, seen []observation, k int) {
 // percentOf turns a log ratio into a change in percent, within what a report can hold.
 func percentOf(logRatio float64) float64 { return 100 * math.Expm1(min(logRatio, 100)) }
 
-// holm fills in the p-values of all gated quantiles, with and without lag.
+// holm fills in the p-values of all gated quantiles, with and without the client's part.
 func holm(cs []*contrast) {
 	var gated []*contrast
 	var p, less []float64
 	for _, c := range cs {
 		if c.figures.Gated {
-			gated, p, less = append(gated, c), append(p, c.plain.Above(c.limit)), append(less, c.less.Above(c.limit))
+			gated, p, less = append(gated, c), append(p, c.plain.Above(c.limit)), append(less, c.less.Above(c.limitLess))
 		}
 	}
 	adjusted, adjustedLess := stats.Holm(p), stats.Holm(less)
@@ -322,14 +331,16 @@ func holm(cs []*contrast) {
 	}
 }
 
-// beyondLag tells whether the effect is above the margin by more than the generator lagged at this quantile.
+// beyondLag tells whether the effect is above the margin by more than the client lagged at this quantile.
 func (c *contrast) beyondLag() bool {
 	g := &c.figures
 	return g.Low > g.MarginPct+100*float64(g.LagNS)/float64(max(g.PlainNS, 1))
 }
 
-// judge is the law of the direct effect at one quantile: it fails where the effect is above the margin, also without
-// the generator's own lag, and where that lag is large, by more than it; it never passes.
+// judge is the law of the direct effect at one quantile: it fails where the effect is above the margin, also without the
+// client's part, and where that part is large, by more than it; it never passes. It is invalid where the client's part
+// decides (load-engine.md, item 4), and where that is large against a figure that the scenario asks for: one that it does
+// not ask for only gates by failing.
 func (c *contrast) judge() Item {
 	g := &c.figures
 	item := Item{Route: c.route.Name, State: NotTested, Effect: g, Approximate: c.route.shared()}
@@ -340,15 +351,22 @@ func (c *contrast) judge() Item {
 	}
 	item.ClientSuspect = g.LagNS > g.LagLimitNS
 	item.Summary = fmt.Sprintf("direct effect %s %s, margin %s %% (%s)", name, g.interval(), number(g.MarginPct), ms(g.MarginNS))
-	switch {
-	case *g.PHolm <= alpha && *g.PHolmLag <= alpha && item.ClientSuspect && !c.beyondLag():
-		item.Summary += ": beyond the margin, but not by more than the generator lagged, so not judged"
-	case *g.PHolm <= alpha && *g.PHolmLag <= alpha:
+	switch over, without := *g.PHolm <= alpha, *g.PHolmLag <= alpha; {
+	case over && without && (!item.ClientSuspect || c.beyondLag()):
 		item.State = Fail
 		item.Summary = fmt.Sprintf("mirrored requests of %s are slower: %s", c.route.Name, item.Summary)
-	case *g.PHolm <= alpha:
-		item.ClientSuspect = true
-		item.Summary += ": beyond the margin only by the generator's own lag, so not judged"
+		return item
+	case over && without:
+		item.Summary += ": beyond the margin, but not by more than the client lagged, so not judged"
+	case over:
+		item.Summary += ": beyond the margin only by the client's own lag, so not judged"
+	case without:
+		item.Summary += ": within the margin only by the client's own lag, so not judged"
+	case item.ClientSuspect && c.asked:
+		item.Summary += fmt.Sprintf(": the client lagged %s, so not judged", ms(g.LagNS))
+	default:
+		return item
 	}
+	item.State, item.ClientSuspect = Invalid, true
 	return item
 }

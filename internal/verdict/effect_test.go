@@ -20,6 +20,14 @@ func (b *bed) slow(by time.Duration) {
 	}
 }
 
+// lag makes the client late for all requests alike.
+func (b *bed) lag(by time.Duration) {
+	for i := range b.results {
+		b.results[i].Sent += by
+		b.results[i].End += by
+	}
+}
+
 func TestDirectEffect(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -49,21 +57,43 @@ func TestDirectEffect(t *testing.T) {
 					r.End += 5 * time.Millisecond
 				}
 			}
-		}, NotTested, true, "only by the generator's own lag"},
+		}, Invalid, true, "only by the client's own lag"},
 		{"20 ms beneath much lag", setup{n: 20_000}, func(b *bed) {
 			b.slow(20 * time.Millisecond)
 			for i := range b.results {
 				b.results[i].Sent += 5 * time.Millisecond
 				b.results[i].End += 5 * time.Millisecond
 			}
-		}, Fail, true, "the generator lagged 5.00 ms"},
+		}, Fail, true, "the client lagged 5.00 ms"},
 		{"an effect smaller than the lag", setup{n: 20_000}, func(b *bed) {
 			b.slow(time.Millisecond)
 			for i := range b.results {
 				b.results[i].Sent += 5 * time.Millisecond
 				b.results[i].End += 5 * time.Millisecond
 			}
-		}, NotTested, true, "not by more than the generator lagged"},
+		}, Invalid, true, "not by more than the client lagged"},
+		{"what the client read late alone", setup{n: 20_000}, func(b *bed) {
+			b.slow(5 * time.Millisecond)
+			for i := range b.results {
+				if r := &b.results[i]; r.Route == reads && draw(7, r.ID) < 100_000 {
+					r.ReadLag = 5 * time.Millisecond
+				}
+			}
+		}, Invalid, true, "only by the client's own lag"},
+		{"an effect that lag hides", setup{n: 20_000}, func(b *bed) {
+			b.slow(2 * time.Millisecond)
+			for i := range b.results {
+				if r := &b.results[i]; draw(7, r.ID) >= 100_000 {
+					r.Sent += 2 * time.Millisecond
+					r.End += 2 * time.Millisecond
+				}
+			}
+		}, Invalid, true, "within the margin only by the client's own lag"},
+		{"no effect, much lag, and nobody asks", setup{n: 20_000}, func(b *bed) { b.lag(5 * time.Millisecond) }, NotTested, true, "the client lagged 5.00 ms"},
+		{"no effect, much lag, of a margin that is asked for", setup{n: 20_000}, func(b *bed) {
+			b.lag(5 * time.Millisecond)
+			b.options.Margins = DefaultMargins()
+		}, Invalid, true, "the client lagged 5.00 ms, so not judged"},
 		{"time-outs are in neither arm", setup{n: 20_000}, func(b *bed) {
 			b.results[0].Outcome = traffic.Timeout
 		}, NotTested, false, "1 request that did not end ok"},
@@ -178,7 +208,7 @@ func TestLagIsToldOnce(t *testing.T) {
 	if v.State != NotTested || len(v.Warnings) != 1 {
 		t.Errorf("%s: %q", v.State, v.Warnings)
 	}
-	says(t, v, "route default/app/reads: the generator lagged 5.00 ms at p50 (limit ")
+	says(t, v, "route default/app/reads: the client lagged 5.00 ms at p50 (limit ")
 	for _, item := range v.Items {
 		if strings.Contains(item.Summary, "lagged") {
 			t.Error(item.Summary)

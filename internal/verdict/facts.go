@@ -25,6 +25,9 @@ type Facts struct {
 	Incomplete bool `json:"incomplete"`
 	// Undrained: the run ended its drain before the mirror clusters were idle and still, so that copies may have come later.
 	Undrained bool `json:"undrained"`
+	// Client says when and why the client was late, a sentence for each interval (host.Diagnosis.Sentences), where that is
+	// known. It explains verdicts, and changes none.
+	Client []string `json:"client,omitempty"`
 }
 
 // RouteFact is one route as programmed into the gateway.
@@ -54,7 +57,7 @@ func (m MirrorFact) partly() bool { return m.Numerator > 0 && m.Numerator < mill
 // Options is what the scenario asks for.
 type Options struct {
 	Fraction   *float64    // the margin around each programmed fraction, in percentage points; nil: Sampling is not tested
-	Margins    []Margin    // of the direct effect; nil: DefaultMargins
+	Margins    []Margin    // of the direct effect; nil: DefaultMargins, by which it can fail, but is not asked for
 	Objectives []Objective // none: Objectives is not tested
 }
 

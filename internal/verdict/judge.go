@@ -1,6 +1,6 @@
 package verdict
 
-// Judge gives the verdicts on what was accumulated: Integrity, Delivery, Sampling, Impact and Objectives, in this order.
+// Judge gives the verdicts on what was accumulated: Integrity, Delivery, Sampling, Impact, Objectives and Rate, in this order.
 // It changes nothing that it was given and can be called again. Its error tells of facts or options that nothing can
 // be judged by, all faults at once; a margin that CheckMargin refuses is ErrMargin.
 func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
@@ -24,10 +24,13 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	}
 	delivered.settle()
 	vs := []Verdict{intact.verdict(), delivered.verdict(), sampled.verdict(), affected.verdict(), met.verdict()}
+	for i := range vs {
+		vs[i].blame(f.Client)
+	}
 	if f.Partial || f.Incomplete {
 		for i := range vs {
 			vs[i].cutShort()
 		}
 	}
-	return vs, nil
+	return append(vs, JudgeRate(r.rate.Counts(), f)), nil
 }

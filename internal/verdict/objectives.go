@@ -20,11 +20,12 @@ type ObjectiveFigures struct {
 	EstimateNS *time.Duration `json:"estimate_ns,omitempty"` // with rows that are not ok beyond every limit
 	LowNS      *time.Duration `json:"low_ns,omitempty"`      // one-sided 95 % bounds, by order statistics: rows that are not
 	HighNS     *time.Duration `json:"high_ns,omitempty"`     // ok count as their lower bound, and as infinite
-	LagNS      time.Duration  `json:"lag_ns,omitempty"`      // the generator's at this quantile
+	LagNS      time.Duration  `json:"lag_ns,omitempty"`      // the client's part (generator and read lag) at this quantile
 	LagLimitNS time.Duration  `json:"lag_limit_ns,omitempty"`
 
 	LimitPercent    *float64 `json:"limit_percent,omitempty"` // of errors
 	Errors          int      `json:"errors"`                  // rows that are not ok or have a status of 500 and above
+	Own             int      `json:"own_errors,omitempty"`    // of Errors, those by the client's own doing
 	EstimatePercent float64  `json:"estimate_percent,omitempty"`
 	LowPercent      float64  `json:"low_percent,omitempty"` // one-sided 95 % Clopper–Pearson bounds
 	HighPercent     float64  `json:"high_percent,omitempty"`
@@ -66,19 +67,19 @@ func (o *objectives) verdict() Verdict {
 // times are the response times of rows, sorted: as lower bounds, and with what is not ok as infinite.
 type times struct {
 	low, high []time.Duration
-	lags      []time.Duration // of what was sent
+	lags      []time.Duration // the client's part of what was sent, or could have been
 	notOK     int
 }
 
 // infinite stands for a response that never came.
 const infinite = time.Duration(math.MaxInt64)
 
-func newTimes(rows []*row, lessLag bool) *times {
+func newTimes(rows []*row, lessClient bool) *times {
 	t := &times{}
 	for _, w := range rows {
 		took := w.took
-		if lessLag {
-			took -= w.lag
+		if lessClient {
+			took = w.without()
 		}
 		t.low = append(t.low, took)
 		if w.outcome != ok {
@@ -86,8 +87,8 @@ func newTimes(rows []*row, lessLag bool) *times {
 			took = infinite
 		}
 		t.high = append(t.high, took)
-		if w.is(sent) {
-			t.lags = append(t.lags, w.lag)
+		if w.is(sent) || w.client > 0 {
+			t.lags = append(t.lags, w.client)
 		}
 	}
 	slices.Sort(t.low)
@@ -120,8 +121,9 @@ func (t *times) decide(q float64, under time.Duration) State {
 	return Inconclusive
 }
 
-// judge judges a limit on a quantile. Where it only holds, or only fails, by the generator's own lag, or where that
-// lag is large against the figure, it is invalid: the client is to blame (load-engine.md, item 4).
+// judge judges a limit on a quantile. Where what it comes to is changed by the client's own part, or where that part is
+// large against the figure, it is invalid: the client is to blame (load-engine.md, item 4). The read lag in that part is an
+// upper bound; a quantile moves with it one way alone, so what holds with and without all of it holds for any share of it.
 func (o Objective) judge(t, less *times) Item {
 	q, n := o.Quantile/100, len(t.low)
 	g := &ObjectiveFigures{Quantile: o.Quantile, UnderNS: o.Under, Requests: n, NotOK: t.notOK}
@@ -193,23 +195,20 @@ func (o Objective) distrust(item *Item, t, less *times) {
 	g.LagNS, g.LagLimitNS = stats.Quantile(t.lags, q), lagLimit(stats.Quantile(t.low, q))
 	switch without := less.decide(q, o.Under); {
 	case without != item.State:
-		item.Summary += fmt.Sprintf("; without the generator's own lag (%s) it would be %s", ms(g.LagNS), without)
+		item.Summary += fmt.Sprintf("; without the client's own lag (%s) it would be %s", ms(g.LagNS), without)
 	case g.LagNS > g.LagLimitNS:
-		item.Summary += fmt.Sprintf("; the generator lagged %s at this quantile (limit %s)", ms(g.LagNS), ms(g.LagLimitNS))
+		item.Summary += fmt.Sprintf("; the client lagged %s at this quantile (limit %s)", ms(g.LagNS), ms(g.LagLimitNS))
 	default:
 		return
 	}
-	item.ClientSuspect = true
-	if item.State == Pass || item.State == Fail {
-		item.State = Invalid
-	}
+	item.State, item.ClientSuspect = Invalid, true
 }
 
 // errors judges a limit on the share of errors.
 func (o *objectives) errors(asked Objective) Item {
 	n := len(o.rows)
-	notOK, bad := o.tally()
-	g := &ObjectiveFigures{Requests: n, NotOK: notOK, LimitPercent: &asked.Errors, Errors: bad}
+	notOK, bad, own := o.tally()
+	g := &ObjectiveFigures{Requests: n, NotOK: notOK, LimitPercent: &asked.Errors, Errors: bad, Own: own}
 	item := Item{Objective: g}
 	if n == 0 {
 		item.State, item.Summary = Inconclusive, fmt.Sprintf("errors at most %s %%: the stages have no request", number(asked.Errors))
@@ -219,19 +218,33 @@ func (o *objectives) errors(asked Objective) Item {
 	g.EstimatePercent, g.LowPercent, g.HighPercent = 100*float64(bad)/float64(n), 100*low, 100*high
 	item.Summary = fmt.Sprintf("%s %% errors (%s of %s; %s … %s), to be under %s %%", number(g.EstimatePercent), count(bad), count(n),
 		number(g.LowPercent), number(g.HighPercent), number(asked.Errors))
-	switch limit := asked.Errors / 100; {
-	case limit == 0 && bad == 0: // no error is tolerated, so none is what was asked for
-		item.State, item.Summary = Pass, fmt.Sprintf("no error of %s, as none is tolerated", count(n))
-	case low > limit:
-		item.State = Fail
-	case high < limit:
-		item.State = Pass
-	default:
-		item.State = Inconclusive
-		g.Decides = stats.DecisiveSize(bad, n, limit, alpha)
+	item.State = asked.decideErrors(bad, n)
+	switch {
+	case item.State == Pass && bad == 0 && asked.Errors == 0:
+		item.Summary = fmt.Sprintf("no error of %s, as none is tolerated", count(n))
+	case item.State == Inconclusive:
+		g.Decides = stats.DecisiveSize(bad, n, asked.Errors/100, alpha)
 		item.Summary += ": " + undecidedErrors(g)
 	}
+	if without := asked.decideErrors(bad-g.Own, n-g.Own); g.Own > 0 && without != item.State {
+		item.Summary += fmt.Sprintf("; without %s by the client's own doing it would be %s", plural(g.Own, "error", "errors"), without)
+		item.State, item.ClientSuspect = Invalid, true
+	}
 	return item
+}
+
+// decideErrors is the law of a limit on errors. Where none is tolerated, none is what was asked for.
+func (o Objective) decideErrors(bad, n int) State {
+	limit := o.Errors / 100
+	switch {
+	case n == 0:
+		return Inconclusive
+	case limit == 0 && bad == 0, stats.UpperBound(bad, n, alpha) < limit:
+		return Pass
+	case stats.LowerBound(bad, n, alpha) > limit:
+		return Fail
+	}
+	return Inconclusive
 }
 
 func undecidedErrors(g *ObjectiveFigures) string {
@@ -241,15 +254,19 @@ func undecidedErrors(g *ObjectiveFigures) string {
 	return "too near to the limit to tell"
 }
 
-// tally counts the rows that are not ok, and those that are errors: not ok, or with a status of 500 and above.
-func (o *objectives) tally() (notOK, bad int) {
+// tally counts the rows that are not ok, and those that are errors: not ok, or with a status of 500 and above; and of these
+// the client's own.
+func (o *objectives) tally() (notOK, bad, own int) {
 	for _, w := range o.rows {
 		if w.outcome != ok {
 			notOK++
 		}
 		if w.outcome != ok || w.status >= 500 {
 			bad++
+			if w.is(ownFailure) {
+				own++
+			}
 		}
 	}
-	return notOK, bad
+	return notOK, bad, own
 }

@@ -39,6 +39,14 @@ func TestObjectives(t *testing.T) {
 			}
 		}
 	}
+	reading := func(by time.Duration) func([]traffic.Result) {
+		return func(rs []traffic.Result) {
+			for i := range rs {
+				rs[i].ReadLag = by
+				rs[i].End += by
+			}
+		}
+	}
 	for _, c := range []struct {
 		name    string
 		n       int
@@ -67,10 +75,29 @@ func TestObjectives(t *testing.T) {
 				rs[i].Phase = traffic.PhaseWarmup
 			}
 		}, p99(time.Second), Inconclusive, false, "no request"},
-		{"fails by lag alone", 1000, lagging(5 * msec), p99(12 * msec), Invalid, true, "without the generator's own lag (5.00 ms) it would be PASS"},
-		{"fails, lag or not, but lag is large", 1000, lagging(5 * msec), p99(8 * msec), Invalid, true, "the generator lagged 5.00 ms at this quantile (limit 1.49 ms)"},
-		{"passes with large lag", 1000, lagging(5 * msec), p99(time.Second), Invalid, true, "the generator lagged"},
+		{"fails by lag alone", 1000, lagging(5 * msec), p99(12 * msec), Invalid, true, "without the client's own lag (5.00 ms) it would be PASS"},
+		{"fails, lag or not, but lag is large", 1000, lagging(5 * msec), p99(8 * msec), Invalid, true, "the client lagged 5.00 ms at this quantile (limit 1.49 ms)"},
+		{"passes with large lag", 1000, lagging(5 * msec), p99(time.Second), Invalid, true, "the client lagged"},
 		{"passes with small lag", 1000, lagging(900 * time.Microsecond), p99(time.Second), Pass, false, ""},
+		{"fails by what it read late", 1000, reading(5 * msec), p99(12 * msec), Invalid, true, "without the client's own lag (5.00 ms) it would be PASS"},
+		{"passes with large read lag", 1000, reading(5 * msec), p99(time.Second), Invalid, true, "the client lagged 5.00 ms"},
+		{"fails by both kinds of lag", 1000, func(rs []traffic.Result) { lagging(msec)(rs); reading(msec)(rs) }, p99(11 * msec), Invalid, true, "the client's own lag (2.00 ms)"},
+		{"too few, and late", 100, lagging(5 * msec), p99(time.Second), Invalid, true, "the client lagged"},
+		{"the cool-down does not count", 1000, func(rs []traffic.Result) {
+			for i := range rs {
+				rs[i].Phase = traffic.PhaseCooldown
+			}
+		}, p99(time.Second), Inconclusive, false, "no request"},
+		{"what was aborted has no known time", 1000, func(rs []traffic.Result) {
+			for i := range rs[:30] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent, rs[i].Due, rs[i].End = traffic.Unsent, "aborted", traffic.Never, time.Hour, time.Second
+			}
+		}, p99(time.Second), Inconclusive, false, "30 requests have no known response time"},
+		{"errors: what was aborted", 3000, func(rs []traffic.Result) {
+			for i := range rs[:30] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent = traffic.Unsent, "aborted", traffic.Never
+			}
+		}, errors(0.1), Fail, false, "30 of 3,000"},
 		{"a lag of 0.2 ms is no matter", 1000, lagging(200 * time.Microsecond), Objective{Quantile: 5, Under: msec}, Pass, false, ""},
 		{"errors: none", 3000, nil, errors(0.1), Pass, false, "0 of 3,000"},
 		{"errors: none of few", 100, nil, errors(0.1), Inconclusive, false, "about 2,995 requests would decide"},
@@ -84,6 +111,35 @@ func TestObjectives(t *testing.T) {
 				rs[i].Outcome, rs[i].Error, rs[i].Sent = traffic.Unsent, traffic.Stopped, traffic.Never
 			}
 		}, errors(0.1), Pass, false, "0 of 3,000"},
+		{"errors: time-outs of a late client", 3100, func(rs []traffic.Result) {
+			for i := range rs[:30] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent, rs[i].End = traffic.Timeout, "timeout_headers", 1900*msec, 2000*msec
+			}
+		}, errors(0.1), Invalid, true, "without 30 errors by the client's own doing it would be PASS"},
+		{"errors: never sent, though a connection was free", 3100, func(rs []traffic.Result) {
+			for i := range rs[:30] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent, rs[i].End = traffic.Timeout, "timeout_queue", traffic.Never, 2000*msec
+			}
+		}, errors(0.1), Invalid, true, "it would be PASS"},
+		{"errors: no ports", 3100, func(rs []traffic.Result) {
+			for i := range rs[:30] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent, rs[i].Ready = traffic.Error, "no_ports", traffic.Never, traffic.Never
+			}
+		}, errors(0.1), Invalid, true, "it would be PASS"},
+		{"errors: the server's are enough", 3000, func(rs []traffic.Result) {
+			failed(30, traffic.OK, 503)(rs)
+			rs[40].Outcome, rs[40].Error, rs[40].Ready = traffic.Error, "no_ports", traffic.Never
+		}, errors(0.1), Fail, false, "31 of 3,000"},
+		{"errors: the client's alone, none other", 30, func(rs []traffic.Result) {
+			for i := range rs {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent, rs[i].Ready = traffic.Error, "no_ports", traffic.Never, traffic.Never
+			}
+		}, errors(1), Invalid, true, "it would be INCONCLUSIVE"},
+		{"p99 of requests that were never sent, though a connection was free", 1000, func(rs []traffic.Result) {
+			for i := range rs[:30] {
+				rs[i].Outcome, rs[i].Error, rs[i].Sent, rs[i].End = traffic.Timeout, "timeout_queue", traffic.Never, 2000*msec
+			}
+		}, p99(20 * msec), Invalid, true, "without the client's own lag"},
 		{"errors: at the limit", 10_000, failed(10, traffic.OK, 500), errors(0.1), Inconclusive, false, "too near"},
 		{"errors: none tolerated", 10, nil, errors(0), Pass, false, "none is tolerated"},
 		{"errors: none tolerated, one seen", 10_000, failed(1, traffic.OK, 500), errors(0), Fail, false, "1 of 10,000"},
@@ -120,7 +176,7 @@ func TestLagChangesTimesAlone(t *testing.T) {
 		b.results[i].End += 50 * msec
 	}
 	vs := b.judge(t)
-	expect(t, vs, map[string]State{Objectives: Invalid})
+	expect(t, vs, map[string]State{Objectives: Invalid, Rate: Invalid})
 	if vs[Objectives].Items[1].State != Pass {
 		t.Error("errors are no figure of time")
 	}

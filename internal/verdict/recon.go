@@ -16,6 +16,7 @@ type Recon struct {
 	rows     []row
 	arrivals []arrival
 	nameless []int32 // arrivals without an id
+	rate     RateTally
 
 	routes, pods, methods, authorities names
 }
@@ -25,14 +26,15 @@ func NewRecon() *Recon { return &Recon{index: map[string]int32{}} }
 
 // row is what is kept of one id.
 type row struct {
-	id             string
-	due, took, lag time.Duration
-	last           int32 // its latest arrival, as an index; none where -1
-	route          uint32
-	status         uint16
-	outcome        outcome
-	phase          phase
-	flags          rowFlags
+	id        string
+	due, took time.Duration
+	client    time.Duration // the client's own part of took
+	last      int32         // its latest arrival, as an index; none where -1
+	route     uint32
+	status    uint16
+	outcome   outcome
+	phase     phase
+	flags     rowFlags
 }
 
 type rowFlags uint8
@@ -45,6 +47,7 @@ const (
 	unreached                       // its error proves that it never came to the gateway
 	mirroredIn                      // its block, if any, has the mirror on
 	stopped                         // the run was stopped before its time
+	ownFailure                      // it failed by the client's own doing
 )
 
 // is tells whether all of the flags are set.
@@ -62,7 +65,7 @@ const (
 type phase uint8
 
 const (
-	warmup phase = iota
+	warmup phase = iota // or the cool-down: recorded, never judged
 	stage
 	block
 )
@@ -95,13 +98,14 @@ const none = -1
 
 // AddResult takes the client's record of a request.
 func (r *Recon) AddResult(res *traffic.Result) {
+	r.rate.Add(res)
 	w := r.rowOf(res.ID)
 	if w.is(planned) {
 		w.flags |= reused
 		return
 	}
 	w.flags |= planned
-	w.due, w.took, w.lag = res.Due, res.ResponseTime(), res.Lag()
+	w.due, w.took, w.client = res.Due, max(0, res.ResponseTime()), clientPart(res) // what was aborted ended before it was due
 	w.route = r.routes.of(res.Route)
 	w.status = uint16(res.Status)
 	w.outcome = outcomeOf(res.Outcome)
@@ -110,6 +114,7 @@ func (r *Recon) AddResult(res *traffic.Result) {
 	w.set(write, slices.Contains(writes, res.Method))
 	w.set(unreached, slices.Contains(ConnectErrors, res.Error))
 	w.set(stopped, res.Outcome == traffic.Unsent && res.Error == traffic.Stopped)
+	w.set(ownFailure, ownFault(res))
 	w.set(mirroredIn, res.Phase != traffic.PhaseBlock || res.Arm == "on")
 }
 
@@ -143,6 +148,38 @@ func phaseOf(p traffic.Phase) phase {
 	}
 	return warmup
 }
+
+// clientPart is what of a response time is the client's own doing: what it was late to send, and at most was late to read; of
+// a request that was never sent, how long a connection was free for it, or how late the client was to turn it away.
+func clientPart(res *traffic.Result) time.Duration {
+	switch {
+	case res.Sent != traffic.Never && res.Outcome != traffic.Unsent:
+		return res.Lag() + max(0, res.ReadLag)
+	case turnedAway(res):
+		return max(0, res.End-res.Due)
+	case res.Ready != traffic.Never && res.Outcome != traffic.Unsent:
+		return max(0, res.End-max(res.Due, res.Ready))
+	}
+	return 0
+}
+
+// turnedAway tells whether the overload policy left the request out, which it does when the request is due.
+func turnedAway(res *traffic.Result) bool {
+	return res.Outcome == traffic.Unsent && res.Error != traffic.Stopped && res.Error != stoppedInQueue
+}
+
+// stoppedInQueue is the class of requests that waited for a connection when the run was stopped.
+const stoppedInQueue = "stopped_in_queue"
+
+// ownFault tells whether a request failed by the client's own doing: for want of a port or a descriptor, or as it timed out,
+// or was turned away, with a client's part in its time that is too large (load-engine.md, item 4).
+func ownFault(res *traffic.Result) bool {
+	late := res.Outcome == traffic.Timeout || res.Outcome == traffic.Unsent
+	return slices.Contains(ClientErrors, res.Error) || late && clientPart(res) > lagLimit(max(0, res.ResponseTime()))
+}
+
+// without is the response time without the client's part.
+func (r *row) without() time.Duration { return max(0, r.took-r.client) }
 
 // AddReceipt takes a replica's record of a request.
 func (r *Recon) AddReceipt(rc *traffic.Receipt) {

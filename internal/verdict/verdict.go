@@ -5,6 +5,11 @@
 // A Recon accumulates the rows, in any order; Judge closes it.
 package verdict
 
+import (
+	"fmt"
+	"slices"
+)
+
 // State is what a verdict, or one item of it, comes to.
 type State string
 
@@ -24,6 +29,7 @@ const (
 	Sampling   = "Sampling"
 	Impact     = "Impact"
 	Objectives = "Objectives"
+	Rate       = "Rate"
 )
 
 // Verdict is one verdict with all that carries it.
@@ -51,6 +57,7 @@ type Item struct {
 	Sampling  *SamplingFigures  `json:"sampling,omitempty"`
 	Effect    *EffectFigures    `json:"effect,omitempty"`
 	Objective *ObjectiveFigures `json:"objective,omitempty"`
+	Rate      *RateFigures      `json:"rate,omitempty"`
 }
 
 // Severity is what a finding does to its verdict.
@@ -116,6 +123,22 @@ func worst(items []Item) State {
 		}
 	}
 	return state
+}
+
+// maxBlamed is how many sentences of the client's a verdict repeats; the report has all of them.
+const maxBlamed = 3
+
+// blame adds when and why the client was late, to a verdict of which an item is not to be trusted because of it.
+func (v *Verdict) blame(client []string) {
+	if !slices.ContainsFunc(v.Items, func(i Item) bool { return i.State == Invalid && i.ClientSuspect }) {
+		return
+	}
+	for _, sentence := range client[:min(maxBlamed, len(client))] {
+		v.Warnings = append(v.Warnings, "the client's part: "+sentence)
+	}
+	if more := len(client) - maxBlamed; more > 0 {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("the client's part: %s more, which the report lists", plural(more, "interval", "intervals")))
+	}
 }
 
 // cutShort takes the PASS from a verdict on a run that was cut short.

@@ -1,0 +1,105 @@
+package replay
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"umbra/internal/traffic"
+)
+
+// instant is a reactor whose server answers each write at once.
+type instant struct {
+	start  time.Time
+	answer []byte
+	due    []int32 // connections with an answer to read
+	events []event
+	feed   func() // the planner's part
+}
+
+func (r *instant) adopt(int32, *net.TCPConn) error     { return nil }
+func (r *instant) connected(int32) error               { return nil }
+func (r *instant) close(int32)                         {}
+func (r *instant) stale(*event) bool                   { return false }
+func (r *instant) wake()                               {}
+func (r *instant) end()                                {}
+func (r *instant) read(_ int32, b []byte) (int, error) { return copy(b, r.answer), nil }
+func (r *instant) connect(c int32, _ netip.Addr, _ netip.AddrPort) error {
+	r.due = append(r.due, c)
+	return nil
+}
+
+func (r *instant) write(c int32, b []byte) (int, error) {
+	r.due = append(r.due, c)
+	return len(b), nil
+}
+
+func (r *instant) wait(time.Duration) ([]event, time.Duration, bool) {
+	r.feed()
+	r.events = r.events[:0]
+	for _, c := range r.due {
+		r.events = append(r.events, event{conn: c, readable: true, writable: true})
+	}
+	r.due = r.due[:0]
+	return r.events, time.Since(r.start), false
+}
+
+// counted is a Recorder that only counts.
+type counted struct{ ok, rows int }
+
+func (c *counted) Record(rows []traffic.Result) {
+	c.rows += len(rows)
+	for i := range rows {
+		if rows[i].Outcome == traffic.OK {
+			c.ok++
+		}
+	}
+}
+
+// playInstantly plays n requests of a closed loop on a loop that has no kernel beneath it, and gives what it allocated.
+func playInstantly(tb testing.TB, n int) (bytes, objects uint64) {
+	tb.Helper()
+	e := &engine{Options: Options{Address: "127.0.0.1:1", Connections: 50, Timeout: time.Hour, Until: time.Hour}}
+	if err := e.fill(); err != nil {
+		tb.Fatal(err)
+	}
+	r := &run{start: time.Now(), addresses: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
+	var rows counted
+	l := e.newLoop(r, &rows, 0, 50)
+	net := &instant{start: r.start, answer: []byte("HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 5\r\n\r\nhello")}
+	l.reactor, l.connector = net, net
+	r.loops = []*loop{l}
+	request, id := ptr(get("/")), ID(1, 1)
+	item, left := Item{ID: id, Phase: traffic.PhaseStage, Due: AsSoonAsPossible, Request: request}, n
+	net.feed = func() {
+		for left > 0 && l.ring.push(&item) {
+			left--
+		}
+		l.ring.closed.Store(left == 0)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	l.play(context.Background())
+	runtime.ReadMemStats(&after)
+	if rows.ok != n || rows.rows != n || l.figures.planned != n {
+		tb.Fatalf("%d rows, %d ok, %d planned, want %d", rows.rows, rows.ok, l.figures.planned, n)
+	}
+	return after.TotalAlloc - before.TotalAlloc, after.Mallocs - before.Mallocs
+}
+
+// A request allocates nothing.
+func TestALoopAllocatesNothingForARequest(t *testing.T) {
+	const n = 200_000
+	playInstantly(t, 1000)
+	if bytes, objects := playInstantly(t, n); objects > 100 {
+		t.Errorf("%d requests allocated %d objects, %d bytes", n, objects, bytes)
+	}
+}
+
+// BenchmarkLoop is what the engine itself costs for a request, without the kernel's part.
+func BenchmarkLoop(b *testing.B) {
+	playInstantly(b, max(b.N, 1))
+}
