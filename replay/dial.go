@@ -192,6 +192,7 @@ type secure struct {
 	reactor reactor // nil during the handshake
 	conn    int32
 	out     []byte
+	came    time.Duration // when what was read last came; 0 where that is not known
 }
 
 // handshake does the TLS handshake. Its error is a handshakeError, or the context's.
@@ -215,7 +216,11 @@ func (s *secure) Read(b []byte) (int, error) {
 	if s.reactor == nil {
 		return s.Conn.Read(b)
 	}
-	return s.reactor.read(s.conn, b)
+	n, came, err := s.reactor.read(s.conn, b)
+	if came > 0 {
+		s.came = came
+	}
+	return n, err
 }
 
 // Write is crypto/tls's side: it keeps what is written for flush, as crypto/tls cannot go on with a part of a record.
@@ -228,7 +233,10 @@ func (s *secure) Write(b []byte) (int, error) {
 }
 
 // read gives what has come, decrypted.
-func (s *secure) read(b []byte) (int, error) { return s.tls.Read(b) }
+func (s *secure) read(b []byte) (int, time.Duration, error) {
+	n, err := s.tls.Read(b)
+	return n, s.came, err
+}
 
 // enough is how much may wait for the peer before more is taken.
 const enough = 1 << 20

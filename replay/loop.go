@@ -44,7 +44,9 @@ type loop struct {
 	handed   time.Duration // when rows were last given to the recorder
 	now      time.Duration // at the last look at the clock
 	heard    time.Duration // nothing that is read now was there before this instant
+	stamped  bool          // the time of what is being read is that of its coming
 	current  int32         // the connection being fed
+	fedAt    time.Duration
 	next     int           // of the addresses
 	swept    time.Duration // when dials were last looked at
 	finished bool          // a closed loop's time is over
@@ -82,7 +84,7 @@ func (l *loop) play(ctx context.Context) {
 	}
 	polled := l.clock()
 	for !l.over() {
-		events, now, slept := l.reactor.wait(l.horizon())
+		events, now, slept := l.wait()
 		l.figures.wakeups++
 		l.now, l.heard = now, polled
 		if slept {
@@ -97,6 +99,17 @@ func (l *loop) play(ctx context.Context) {
 		l.flush()
 		l.hand(false)
 	}
+}
+
+// wait sleeps until there is something to do. With a quantum answers gather until the next requests are sent, as long as there
+// are connections for these: the kernel's stamps say when they came.
+func (l *loop) wait() ([]event, time.Duration, bool) {
+	until := l.horizon()
+	deaf := l.Quantum > 0 && l.open.n > 0 && 2*l.free.n >= len(l.conns)
+	if deaf {
+		until = min(until, l.now+l.Quantum)
+	}
+	return l.reactor.wait(until, deaf)
 }
 
 func (l *loop) clock() time.Duration {
@@ -670,9 +683,6 @@ func (l *loop) handle(ctx context.Context, events []event) {
 		if l.reactor.stale(ev) {
 			continue
 		}
-		if ev.at > 0 {
-			l.heard = ev.at
-		}
 		l.react(ctx, ev)
 		l.settle(ctx)
 	}
@@ -721,8 +731,12 @@ func (l *loop) receive(c int32, whole bool) {
 		if conn.state != standing && conn.state != starting {
 			return
 		}
-		n, err := l.read(c)
+		n, came, err := l.read(c)
 		at := l.clock()
+		if l.stamped = came > 0; l.stamped {
+			at = min(came, at)
+			l.heard = at
+		}
 		if n > 0 {
 			l.feed(c, l.buffer[:n], at)
 		}
@@ -742,7 +756,7 @@ func (l *loop) receive(c int32, whole bool) {
 	}
 }
 
-func (l *loop) read(c int32) (int, error) {
+func (l *loop) read(c int32) (int, time.Duration, error) {
 	if s := l.conns[c].secure; s != nil {
 		return s.read(l.buffer)
 	}
@@ -756,7 +770,7 @@ func (l *loop) feed(c int32, b []byte, at time.Duration) {
 		l.feedResponse(c, b, at)
 		return
 	}
-	l.current = c
+	l.current, l.fedAt = c, at
 	err := conn.h2.Feed(b, l)
 	l.soil(c)
 	switch {
@@ -787,7 +801,7 @@ func (l *loop) feedResponse(c int32, b []byte, at time.Duration) {
 	f.in += int64(n)
 	f.status = int32(conn.response.Status)
 	if f.first == traffic.Never && conn.response.Begun() {
-		f.first = at
+		f.first = max(at, f.sent)
 	}
 	switch {
 	case err != nil:
@@ -806,20 +820,25 @@ func (l *loop) feedResponse(c int32, b []byte, at time.Duration) {
 	}
 }
 
-// complete concludes a flight whose response is whole.
+// complete concludes a flight whose response is whole. Where the time that it came at is known, no lag of the reader is in it.
 func (l *loop) complete(i int32, at time.Duration) {
 	f := &l.flights.all[i]
-	f.readLag = at - max(l.heard, f.sent) // no answer comes before its request
+	if !l.stamped {
+		f.readLag = max(0, at-max(l.heard, f.sent)) // no answer comes before its request
+	}
 	l.conclude(i, traffic.OK, "", at)
 }
 
 // Begin implements http2.Handler, on the connection being fed.
-func (l *loop) Begin(tag int32) { l.flights.all[tag].first = l.now }
+func (l *loop) Begin(tag int32) {
+	f := &l.flights.all[tag]
+	f.first = max(l.fedAt, f.sent)
+}
 
 // End implements http2.Handler.
 func (l *loop) End(tag int32, e http2.Exchange) {
 	l.count(tag, e)
-	l.complete(tag, l.now)
+	l.complete(tag, l.fedAt)
 }
 
 // Reset implements http2.Handler. What the server says it has not processed is sent once more, on another connection or
@@ -943,6 +962,7 @@ func (l *loop) release(i int32) {
 // conclude gives a flight its row.
 func (l *loop) conclude(i int32, outcome traffic.Outcome, class string, at time.Duration) {
 	f := &l.flights.all[i]
+	at = max(at, f.sent, f.first) // the kernel's stamps and this clock may differ by some microseconds
 	l.open.remove(l.flights, i, byDue)
 	l.release(i)
 	r := f.result()

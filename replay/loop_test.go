@@ -20,13 +20,15 @@ type instant struct {
 	feed   func() // the planner's part
 }
 
-func (r *instant) adopt(int32, *net.TCPConn) error     { return nil }
-func (r *instant) connected(int32) error               { return nil }
-func (r *instant) close(int32)                         {}
-func (r *instant) stale(*event) bool                   { return false }
-func (r *instant) wake()                               {}
-func (r *instant) end()                                {}
-func (r *instant) read(_ int32, b []byte) (int, error) { return copy(b, r.answer), nil }
+func (r *instant) adopt(int32, *net.TCPConn) error { return nil }
+func (r *instant) connected(int32) error           { return nil }
+func (r *instant) close(int32)                     {}
+func (r *instant) stale(*event) bool               { return false }
+func (r *instant) wake()                           {}
+func (r *instant) end()                            {}
+func (r *instant) read(_ int32, b []byte) (int, time.Duration, error) {
+	return copy(b, r.answer), 0, nil
+}
 func (r *instant) connect(c int32, _ netip.Addr, _ netip.AddrPort) error {
 	r.due = append(r.due, c)
 	return nil
@@ -37,7 +39,7 @@ func (r *instant) write(c int32, b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (r *instant) wait(time.Duration) ([]event, time.Duration, bool) {
+func (r *instant) wait(time.Duration, bool) ([]event, time.Duration, bool) {
 	r.feed()
 	r.events = r.events[:0]
 	for _, c := range r.due {

@@ -11,15 +11,17 @@ import (
 type reactor interface {
 	// adopt takes over an established connection, and owns it.
 	adopt(c int32, tcp *net.TCPConn) error
-	// read gives errAgain where nothing has come, io.EOF at the end of what the peer sends.
-	read(c int32, b []byte) (int, error)
+	// read gives errAgain where nothing has come, io.EOF at the end of what the peer sends; and when the last of the bytes
+	// came, 0 where that is not known.
+	read(c int32, b []byte) (n int, came time.Duration, err error)
 	// write gives errAgain with n < len(b) where the peer takes no more for now; a writable event follows then.
 	write(c int32, b []byte) (int, error)
 	// close ends a connection. Its events are stale then.
 	close(c int32)
 	// wait gives what has happened, at once where something has, else when something does, or at the instant until, or by
-	// wake; and the time, and whether it slept. The events are valid until the next wait.
-	wait(until time.Duration) (events []event, now time.Duration, slept bool)
+	// wake; and the time, and whether it slept. With deaf, which is a hint, it lets what happens gather until that instant. The
+	// events are valid until the next wait.
+	wait(until time.Duration, deaf bool) (events []event, now time.Duration, slept bool)
 	// stale tells whether an event is of a connection that was closed since.
 	stale(ev *event) bool
 	// wake ends a wait, or the next one. It may be called from any goroutine, also after end.
@@ -41,8 +43,7 @@ type event struct {
 	generation uint32
 	readable   bool // there may be something to read, or the end
 	writable   bool
-	ended      bool          // the peer has ended its side, or the connection has failed: reading tells
-	at         time.Duration // when it happened; 0 where only the wake-up tells
+	ended      bool // the peer has ended its side, or the connection has failed: reading tells
 }
 
 // errAgain tells that a connection has nothing, or takes nothing, for now. It is a temporary net.Error, as crypto/tls goes

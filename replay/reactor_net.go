@@ -32,7 +32,8 @@ type netSocket struct {
 	buf        []byte
 	at, n      int
 	err        error
-	has        bool // the loop's: the reader has posted, and waits
+	came       time.Duration // when buf was filled
+	has        bool          // the loop's: the reader has posted, and waits
 	resume     chan struct{}
 	closed     bool          // the loop's
 	gone       chan struct{} // closed with the connection
@@ -68,8 +69,9 @@ func (r *netReactor) reads(c int32, s *netSocket) {
 	for {
 		s.at = 0
 		s.n, s.err = s.tcp.Read(s.buf)
+		s.came = time.Since(r.start)
 		ended := s.err != nil
-		if !r.post(s, event{conn: c, generation: s.generation, readable: true, ended: ended, at: time.Since(r.start)}) || ended {
+		if !r.post(s, event{conn: c, generation: s.generation, readable: true, ended: ended}) || ended {
 			return
 		}
 		select {
@@ -91,21 +93,21 @@ func (r *netReactor) post(s *netSocket, ev event) bool {
 	return false
 }
 
-func (r *netReactor) read(c int32, b []byte) (int, error) {
+func (r *netReactor) read(c int32, b []byte) (int, time.Duration, error) {
 	s := r.sockets[c]
 	switch {
 	case !s.has:
-		return 0, errAgain
+		return 0, 0, errAgain
 	case s.at < s.n:
 		n := copy(b, s.buf[s.at:s.n])
 		s.at += n
-		return n, nil
+		return n, s.came, nil
 	case s.err != nil:
-		return 0, s.err
+		return 0, s.came, s.err
 	}
 	s.has = false
 	s.resume <- struct{}{}
-	return 0, errAgain
+	return 0, 0, errAgain
 }
 
 func (r *netReactor) write(c int32, b []byte) (int, error) {
@@ -132,7 +134,7 @@ func (r *netReactor) write(c int32, b []byte) (int, error) {
 	s.writing = true
 	r.group.Go(func() {
 		_, s.failed = s.tcp.Write(s.rest) // ends with the connection
-		r.post(s, event{conn: c, generation: s.generation, writable: true, at: time.Since(r.start)})
+		r.post(s, event{conn: c, generation: s.generation, writable: true})
 	})
 	return n + len(s.rest), errAgain
 }
@@ -152,7 +154,7 @@ func (r *netReactor) stale(ev *event) bool {
 	return s.closed || s.generation != ev.generation
 }
 
-func (r *netReactor) wait(until time.Duration) (events []event, now time.Duration, slept bool) {
+func (r *netReactor) wait(until time.Duration, _ bool) (events []event, now time.Duration, slept bool) {
 	r.events = r.events[:0]
 	before := time.Since(r.start)
 	if until > before {

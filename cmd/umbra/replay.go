@@ -458,15 +458,6 @@ func (o *replayOptions) readBody() ([]byte, error) {
 	return data, nil
 }
 
-// defaultQuantum gives each request a wake-up of its own where these cost little, and saves most of them where they would
-// cost a good part of a CPU.
-func defaultQuantum(rate float64) time.Duration {
-	if rate <= 5000 {
-		return 0
-	}
-	return 200 * time.Microsecond
-}
-
 // transport says how the load is sent.
 func (o *replayOptions) transport(c *cobra.Command, l *offer, target *url.URL) (replay.Options, error) {
 	how := replay.Options{Address: address(target), Protocol: replay.HTTP1, Connections: o.connections, Reuse: replay.Reuse(o.reuse),
@@ -488,7 +479,7 @@ func (o *replayOptions) transport(c *cobra.Command, l *offer, target *url.URL) (
 	case o.rate == "max":
 		how.Until = o.duration
 	case !c.Flags().Changed("quantum") && !o.precise:
-		how.Quantum = min(defaultQuantum(l.rate), o.timeout/2)
+		how.Quantum = min(replay.DefaultQuantum(l.rate), o.timeout/2)
 	}
 	if o.source == "" {
 		return how, nil
