@@ -8,7 +8,7 @@ FUZZTIME ?= 10m
 # How many random runs against a fault-injecting server `make torture` plays; CI 50. UMBRA_TORTURE_SEED gives the first one's seed.
 N       ?= 1000
 
-.PHONY: run build test lint bench e2e fuzz torture cross clean
+.PHONY: run build test race lint bench e2e fuzz torture cross clean
 
 run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
 	bin/umbra run scenarios/examples/canary-10.yaml
@@ -20,7 +20,7 @@ test: ## every test, once more with the race detector where things run concurren
 	$(GO) test ./...
 
 race:
-	$(GO) test -race ./internal/app ./internal/traffic ./replay ./cluster ./scenarios
+	$(GO) test -race ./internal/app ./internal/traffic ./internal/host ./replay/... ./cluster ./scenarios
 
 lint: ## gofmt, go vet, staticcheck, at the versions of go.mod
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi

@@ -249,7 +249,7 @@ func (l *loop) makeReactor(portable bool) (err error) {
 		return err
 	}
 	runtime.LockOSThread() // for good: the thread, whose settings are changed, ends with the goroutine
-	l.reactor, err = newFast(l.run.start, len(l.conns), l.Precise, l.Until == 0)
+	l.reactor, err = newFast(l.run.start, len(l.conns), l.Precise, l.Until > 0)
 	l.connector, _ = l.reactor.(connector)
 	return err
 }

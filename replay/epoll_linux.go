@@ -32,6 +32,7 @@ type epoll struct {
 	raw     []unix.EpollEvent
 	events  []event
 
+	closed  bool          // the loop is closed: it waits often, and never long
 	stamps  bool          // the kernel stamps what comes
 	offset  time.Duration // of the run's clock against the kernel's stamps
 	message unix.Msghdr
@@ -53,8 +54,8 @@ const edges = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xff
 const spin = 80 * time.Microsecond
 
 // newFast makes the fast reactor. Its methods must be called from the thread that calls this one, which is locked for good.
-func newFast(start time.Time, connections int, precise, stamps bool) (reactor, error) {
-	e := &epoll{start: start, precise: precise, stamps: stamps, sockets: make([]socket, connections), raw: make([]unix.EpollEvent, 1024), events: make([]event, 0, 1024)}
+func newFast(start time.Time, connections int, precise, closed bool) (reactor, error) {
+	e := &epoll{start: start, precise: precise, stamps: !closed, closed: closed, sockets: make([]socket, connections), raw: make([]unix.EpollEvent, 1024), events: make([]event, 0, 1024)}
 	for i := range e.sockets {
 		e.sockets[i].fd = -1
 	}
@@ -286,14 +287,17 @@ func (e *epoll) poll(timeout time.Duration) int {
 	at, room := uintptr(unsafe.Pointer(&e.raw[0])), uintptr(len(e.raw))
 	var n uintptr
 	var errno syscall.Errno
-	if timeout <= 0 {
+	spec := unix.NsecToTimespec(int64(timeout))
+	switch {
+	case timeout <= 0:
 		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), at, room, 0, 0, 0)
-	} else {
-		spec := unix.NsecToTimespec(int64(timeout))
+	case e.closed: // see sleep
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(e.fd), at, room, uintptr(unsafe.Pointer(&spec)), 0, 0)
+	default:
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(e.fd), at, room, uintptr(unsafe.Pointer(&spec)), 0, 0)
-		if errno == unix.ENOSYS { // before Linux 5.11: milliseconds, and the rest of the way by polling
-			n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), at, room, uintptr(timeout/time.Millisecond), 0, 0)
-		}
+	}
+	if errno == unix.ENOSYS { // before Linux 5.11: milliseconds, and the rest of the way by polling
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), at, room, uintptr(timeout/time.Millisecond), 0, 0)
 	}
 	if errno != 0 {
 		return 0 // EINTR, by the runtime's own signals: the loop comes again

@@ -41,7 +41,7 @@ func NewClient(d *host.Diagnosis) *Client {
 		for _, l := range loops {
 			cpu += l.CPU
 		}
-		c.Loops = cost(cpu, d.Rows)
+		c.Loops = cost(cpu, d.Looped)
 	}
 	if m := d.Total.Machine; m != nil && m.Total > 0 {
 		steal := 100 * m.Steal.Seconds() / m.Total.Seconds()

@@ -40,9 +40,11 @@ func umbra(t *testing.T, args ...string) (*reports.Report, int) {
 	return &r, status
 }
 
-// timed tells the verdicts that depend on how fast this machine is: the direct effect, and objectives, where a client's
-// time-out is an error.
-func timed(v verdict.Verdict) bool { return v.Name == verdict.Impact || v.Name == verdict.Objectives }
+// timed tells the verdicts that depend on how fast this machine is: the direct effect, the rate, and objectives, where a
+// client's time-out is an error.
+func timed(v verdict.Verdict) bool {
+	return v.Name == verdict.Impact || v.Name == verdict.Objectives || v.Name == verdict.Rate
+}
 
 // TestE2EExamples plays every example: integrity, delivery and sampling pass, whatever the speed of the machine; what
 // depends on time is logged where it does not.
@@ -60,7 +62,7 @@ func TestE2EExamples(t *testing.T) {
 			slow := false
 			for _, v := range r.Verdicts {
 				switch {
-				case v.State == verdict.Pass, v.State == verdict.NotTested && (v.Name == verdict.Impact || v.Name == verdict.Objectives):
+				case v.State == verdict.Pass, v.State == verdict.NotTested && timed(v):
 				case timed(v):
 					slow = true
 					t.Logf("%s: %s: %s", v.Name, v.State, v.Summary)

@@ -35,6 +35,7 @@ const (
 type Diagnosis struct {
 	Seconds int           `json:"seconds"`
 	Rows    int64         `json:"rows"`
+	Looped  int64         `json:"looped"` // of Rows, those of the seconds whose loops were measured: the last has none any more
 	ReadLag time.Duration `json:"read_lag_max_ns"`
 	Total   Usage         `json:"total"`
 	Spans   []Span        `json:"spans,omitempty"` // in which the client was the cause, in their order
@@ -78,6 +79,9 @@ func Diagnose(seconds []Second) Diagnosis {
 	for i := range seconds {
 		s := &seconds[i]
 		d.Rows += s.Rows
+		if len(s.Loops) > 0 {
+			d.Looped += s.Rows
+		}
 		d.ReadLag = max(d.ReadLag, s.ReadLagMax)
 		d.Total.add(&s.Usage)
 	}
