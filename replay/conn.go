@@ -29,7 +29,6 @@ type conn struct {
 	touched bool          // its turn is to come
 	dirty   bool          // has something to flush
 	blocked bool          // the peer takes no more for now
-	full    bool          // HTTP/2: as many streams are open as may be
 	unread  bool          // there may be more to read
 	failed  error         // of writing; what came before may still be read
 
@@ -42,6 +41,7 @@ type conn struct {
 	opened   list        // HTTP/2: flights whose frames wait for the flush
 	secure   *secure
 
+	retry   time.Duration // down: when a closed loop dials it again
 	session string
 	own     list // Session: flights that wait for this connection
 	active  int  // flights on it
@@ -69,6 +69,7 @@ type standingTCP struct {
 	tcp       *net.TCPConn
 	secure    *secure // nil: in the clear
 	dial, tls time.Duration
+	at        time.Duration // when that was done
 	err       error
 }
 

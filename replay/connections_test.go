@@ -302,3 +302,119 @@ func TestWaitingForAStreamIsNoLag(t *testing.T) {
 		}
 	})
 }
+
+// A closed loop sends each request on a connection of its own where that is asked for.
+func TestClosedLoopOnFreshConnections(t *testing.T) {
+	eachPath(t, func(t *testing.T, portable bool) {
+		var s seen
+		const n = 60
+		m := play1(t, Options{Portable: portable, Address: both(t, &s), Connections: 3, Reuse: Fresh, Timeout: 20 * time.Second, Until: time.Minute}, closed(n))
+		if got := m.outcomes(); got["ok"] != n || len(s.all()) != n {
+			t.Errorf("outcomes %v on %d connections, want %d on as many", got, len(s.all()), n)
+		}
+	})
+}
+
+// closed plans n requests of a closed loop.
+func closed(n int) Plan {
+	return func(yield func(Item, error) bool) {
+		for i := range n {
+			if !yield(Item{ID: ID(1, uint64(i)), Phase: traffic.PhaseStage, Due: AsSoonAsPossible, Request: ptr(get("/"))}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A closed loop tells of each attempt that fails, and goes on when the server is there.
+func TestClosedLoopOutlivesItsServer(t *testing.T) {
+	eachPath(t, func(t *testing.T, portable bool) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		l.Close()
+		refused := make(chan struct{})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() {
+			select {
+			case <-refused:
+			case <-ctx.Done():
+				return
+			}
+			l, err := net.Listen("tcp", address)
+			if err != nil {
+				return // the port went to somebody else, and the test says what it saw
+			}
+			server := &http.Server{Handler: &seen{}}
+			go server.Serve(l)
+			<-ctx.Done()
+			server.Close()
+		}()
+		r := &untilOK{refused: refused, stop: stop}
+		o := Options{Portable: portable, Address: address, Connections: 3, Timeout: 20 * time.Second, Until: 30 * time.Second}
+		if _, err := transport(t, o).Play(ctx, time.Now(), closed(1<<30), r); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.outcomes(); got["error connect_refused"] == 0 || got["ok"] == 0 {
+			t.Errorf("outcomes %v, want some refused and then some ok", got)
+		}
+	})
+}
+
+// untilOK is a Recorder that tells of the first refused request, and stops the run with the first one that was answered.
+type untilOK struct {
+	memory
+	once    sync.Once
+	refused chan struct{}
+	stop    func()
+}
+
+func (u *untilOK) Record(rows []traffic.Result) {
+	u.memory.Record(rows)
+	for _, r := range rows {
+		switch {
+		case r.Error == ConnectRefused:
+			u.once.Do(func() { close(u.refused) })
+		case r.Outcome == traffic.OK:
+			u.stop()
+		}
+	}
+}
+
+// A response that the end of the connection ends is over when that comes, not when what it says before came.
+func TestTheEndOfAResponseIsWhenItCame(t *testing.T) {
+	const wait = 200 * time.Millisecond
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, out, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.WriteString(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello")
+		out.Flush()
+		<-time.After(wait)
+	})
+	for name, start := range map[string]func(*httptest.Server){"in the clear": (*httptest.Server).Start, "tls": (*httptest.Server).StartTLS} {
+		t.Run(name, func(t *testing.T) {
+			eachPath(t, func(t *testing.T, portable bool) {
+				server := httptest.NewUnstartedServer(handler)
+				start(server)
+				defer server.Close()
+				o := Options{Portable: portable, Address: server.Listener.Addr().String(), Connections: 2, Timeout: 20 * time.Second}
+				if server.TLS != nil {
+					o.TLS = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+					o.TLS.ServerName = "example.com"
+				}
+				m := play1(t, o, every(4, time.Millisecond, same(get("/"))))
+				for _, r := range m.rows {
+					if r.Outcome != traffic.OK || r.ServiceTime() < wait {
+						t.Errorf("%s %s after %v, less than %v", r.Outcome, r.Error, r.ServiceTime(), wait)
+					}
+				}
+			})
+		})
+	}
+}

@@ -40,7 +40,7 @@ func (l *loop) dialApart(ctx context.Context, c int32, to netip.AddrPort) {
 		ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 		defer cancel()
 		t := l.connectApart(ctx, to)
-		t.conn, t.attempt = c, attempt
+		t.conn, t.attempt, t.at = c, attempt, time.Since(l.run.start)
 		l.arrived <- t
 		l.reactor.wake()
 	})
@@ -78,7 +78,7 @@ func (l *loop) connected(_ context.Context, c int32) {
 		return
 	}
 	l.figures.dial.add(l.clock() - conn.since)
-	l.introduce(c, l.Protocol == H2C)
+	l.introduce(c, l.Protocol == H2C, max(l.heard, conn.since))
 }
 
 // welcome takes over the connections that goroutines have dialed.
@@ -119,18 +119,18 @@ func (l *loop) adopt(t *standingTCP) {
 			t.secure.join(l.reactor, t.conn)
 			multi = t.secure.tls.ConnectionState().NegotiatedProtocol == "h2"
 		}
-		l.introduce(t.conn, multi)
+		l.introduce(t.conn, multi, t.at)
 	}
 }
 
-// introduce begins the protocol on a new connection.
-func (l *loop) introduce(c int32, multi bool) {
+// introduce begins the protocol on a connection that has been there since an instant.
+func (l *loop) introduce(c int32, multi bool, since time.Duration) {
 	conn := &l.conns[c]
 	l.figures.connections = max(l.figures.connections, l.stands+1)
 	if !multi {
 		conn.h2 = nil
 		conn.state = starting
-		l.stand(c)
+		l.stand(c, since)
 		return
 	}
 	conn.h2 = conn.machine
@@ -140,15 +140,15 @@ func (l *loop) introduce(c int32, multi bool) {
 	l.receive(c, true) // what came with the handshake makes no event
 }
 
-// stand takes a connection into use.
-func (l *loop) stand(c int32) {
+// stand takes a connection into use. What it was ready before the loop looked is lag of the loop.
+func (l *loop) stand(c int32, since time.Duration) {
 	conn := &l.conns[c]
 	if conn.state != starting {
 		return
 	}
 	l.dials--
 	l.stands++
-	conn.state, conn.since = standing, l.clock()
+	conn.state, conn.since = standing, since
 	l.touch(c)
 }
 
@@ -156,6 +156,7 @@ func (l *loop) stand(c int32) {
 // connection stands, so does the one that has waited longest.
 func (l *loop) undialed(c int32, outcome traffic.Outcome, class string) {
 	conn := &l.conns[c]
+	conn.retry = l.clock() + backOff
 	i := conn.flight
 	if i == none && l.Reuse == Keep && l.stands == 0 && l.queue.n > 0 {
 		i = l.unqueue(l.queue.head)
@@ -168,6 +169,9 @@ func (l *loop) undialed(c int32, outcome traffic.Outcome, class string) {
 		l.rest(c)
 	}
 }
+
+// backOff is how long a closed loop leaves a connection alone that could not be dialed: each attempt costs it a request.
+const backOff = 100 * time.Millisecond
 
 // sweepDials ends the dials that take longer than a request may. Goroutines have their own bound.
 func (l *loop) sweepDials() {
@@ -192,7 +196,7 @@ type secure struct {
 	reactor reactor // nil during the handshake
 	conn    int32
 	out     []byte
-	came    time.Duration // when what was read last came; 0 where that is not known
+	came    time.Duration // when the last bytes came, also those that are still to be decrypted; 0 where that is not known
 }
 
 // handshake does the TLS handshake. Its error is a handshakeError, or the context's.
@@ -217,7 +221,7 @@ func (s *secure) Read(b []byte) (int, error) {
 		return s.Conn.Read(b)
 	}
 	n, came, err := s.reactor.read(s.conn, b)
-	if came > 0 {
+	if n > 0 {
 		s.came = came
 	}
 	return n, err
@@ -232,9 +236,13 @@ func (s *secure) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// read gives what has come, decrypted.
+// read gives what has come, decrypted, and when the last of it came. Of an end, or of nothing, that is not known: what was read
+// before says nothing of it.
 func (s *secure) read(b []byte) (int, time.Duration, error) {
 	n, err := s.tls.Read(b)
+	if n == 0 {
+		return 0, 0, err
+	}
 	return n, s.came, err
 }
 

@@ -59,6 +59,8 @@ func (o *Options) fill() error {
 		return fmt.Errorf("%d connections: at least one is needed", o.Connections)
 	case o.Timeout <= 0:
 		return fmt.Errorf("a time-out of %v: give one above 0", o.Timeout)
+	case o.Until > 0 && o.Reuse == Session:
+		return fmt.Errorf("a closed loop sends as fast as it can, so sessions have no meaning in it: keep connections, or take a fresh one for each request")
 	case o.TLS != nil && o.Protocol == H2C:
 		return fmt.Errorf("h2c is HTTP/2 in the clear: over TLS the server chooses (ALPN)")
 	case o.TLS == nil && o.Protocol == ALPN:
@@ -197,6 +199,7 @@ func (e *engine) launch(ctx context.Context, r *run, recorder Recorder) (*sync.W
 			failed = err
 		}
 	}
+	runtime.GC() // what was made so far is looked through before the start, not within the run
 	for range r.loops {
 		begin <- failed == nil
 	}
@@ -274,7 +277,7 @@ func (r *run) plan(ctx context.Context, plan Plan, bySession bool) error {
 			to = maphash.String(seed, session) % uint64(len(r.loops))
 		}
 		n++
-		for !r.loops[to].ring.push(&item) {
+		for !r.push(&item, to) {
 			if r.enough.Load() {
 				return nil
 			}
@@ -282,6 +285,22 @@ func (r *run) plan(ctx context.Context, plan Plan, bySession bool) error {
 		}
 	}
 	return nil
+}
+
+// push gives an item to the to-th loop; one of a closed loop to any that has room, as loops may be differently fast.
+func (r *run) push(item *Item, to uint64) bool {
+	if r.loops[to].ring.push(item) {
+		return true
+	}
+	if item.Due != AsSoonAsPossible {
+		return false
+	}
+	for _, l := range r.loops {
+		if l.ring.push(item) {
+			return true
+		}
+	}
+	return false
 }
 
 // pauses lets a planner that is far enough ahead sleep until about half of its lead is used up: long enough to cost little

@@ -55,7 +55,7 @@ const spin = 80 * time.Microsecond
 
 // newFast makes the fast reactor. Its methods must be called from the thread that calls this one, which is locked for good.
 func newFast(start time.Time, connections int, precise, closed bool) (reactor, error) {
-	e := &epoll{start: start, precise: precise, stamps: !closed, closed: closed, sockets: make([]socket, connections), raw: make([]unix.EpollEvent, 1024), events: make([]event, 0, 1024)}
+	e := &epoll{start: start, precise: precise, stamps: !closed, closed: closed, sockets: make([]socket, connections), raw: make([]unix.EpollEvent, connections+1), events: make([]event, 0, connections+1)}
 	for i := range e.sockets {
 		e.sockets[i].fd = -1
 	}
@@ -72,6 +72,7 @@ func newFast(start time.Time, connections int, precise, closed bool) (reactor, e
 		e.end()
 		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
+	e.offset = -time.Duration(start.UnixNano())
 	// Failures of these two cost precision, or a name in top, and nothing else.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	name := append([]byte(loopThread), 0)
@@ -193,7 +194,23 @@ func (e *epoll) receive(fd int, b []byte) (int, time.Duration, syscall.Errno) {
 	if errno != 0 || n == 0 {
 		return int(n), 0, errno
 	}
-	return int(n), e.came(), 0
+	return int(n), e.settled(fd, e.came()), 0
+}
+
+// settled is when the last of what was read could be read. The kernel's stamp is that of the last segment in sequence: behind a
+// hole that a retransmission filled it is too early. What seems to have lain here for long is therefore held against the
+// connection's own word of when data last came in order, which is good to a jiffy.
+func (e *epoll) settled(fd int, came time.Duration) time.Duration {
+	const long, jiffy = 2 * time.Millisecond, 4 * time.Millisecond
+	now := time.Since(e.start)
+	if came == 0 || now-came < long {
+		return came
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return max(came, now-time.Duration(info.Last_data_recv)*time.Millisecond-jiffy)
 }
 
 // came is when the last of the bytes that were just received reached this machine, by the kernel's stamp; 0 where there is
@@ -211,11 +228,23 @@ func (e *epoll) came() time.Duration {
 	return time.Duration(stamp.Nano()) + e.offset
 }
 
-// tune looks how the kernel's clock, which may be set and slewed, stands to the run's.
-func (e *epoll) tune(now time.Duration) {
-	if e.stamps {
-		e.offset = now - time.Duration(time.Now().UnixNano())
+// tune gives the time, and looks how the kernel's clock, which may be set and slewed, stands to the run's. A look that took
+// long was interrupted, perhaps between the two clocks, and is done again or left.
+func (e *epoll) tune() time.Duration {
+	now := time.Since(e.start)
+	for range 3 {
+		if !e.stamps {
+			break
+		}
+		look := time.Now()
+		before := now
+		now = look.Sub(e.start)
+		if now-before < 2*time.Microsecond {
+			e.offset = now - time.Duration(look.UnixNano())
+			break
+		}
 	}
+	return now
 }
 
 func (e *epoll) write(c int32, b []byte) (done int, err error) {
@@ -256,8 +285,7 @@ func (e *epoll) wait(until time.Duration, deaf bool) (events []event, now time.D
 	default:
 		events = e.gather(e.poll(timeout))
 	}
-	now = time.Since(e.start)
-	e.tune(now)
+	now = e.tune()
 	return events, now, !deaf && now-before > asleep
 }
 
@@ -299,8 +327,11 @@ func (e *epoll) poll(timeout time.Duration) int {
 	if errno == unix.ENOSYS { // before Linux 5.11: milliseconds, and the rest of the way by polling
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), at, room, uintptr(timeout/time.Millisecond), 0, 0)
 	}
+	if errno == unix.EINTR && timeout > 0 { // by the runtime's own signals, or as the process goes on after a stop
+		return e.poll(0)
+	}
 	if errno != 0 {
-		return 0 // EINTR, by the runtime's own signals: the loop comes again
+		return 0
 	}
 	return int(n)
 }

@@ -14,6 +14,7 @@ type flight struct {
 	item    Item
 	due     time.Duration // the item's, or when a closed loop sent it
 	taken   time.Duration // when the loop took it up
+	late    time.Duration // how late the loop had been by then, for this one or for those that wait before it
 	ready   time.Duration
 	sent    time.Duration
 	first   time.Duration

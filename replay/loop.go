@@ -49,7 +49,9 @@ type loop struct {
 	fedAt    time.Duration
 	next     int           // of the addresses
 	swept    time.Duration // when dials were last looked at
+	debt     time.Duration // how late requests were taken up, at the most, since none waited: those behind them wait for that too
 	finished bool          // a closed loop's time is over
+	dazed    bool          // the loop has just not run for a while
 	cleared  bool          // the queue was emptied after a stop
 
 	dialers sync.WaitGroup
@@ -65,6 +67,8 @@ const (
 	rowBatch  = 256
 	handEvery = 100 * time.Millisecond // how long a row may wait for its batch
 	sweep     = 10 * time.Millisecond  // how often dials are looked at for their time-out
+	overslept = 10 * time.Millisecond  // how late a wait ends only if the process did not run
+	comeTo    = 2 * time.Millisecond   // how long it then looks for what came meanwhile
 	starved   = 200 * time.Microsecond // how often a loop looks again where its planner is behind
 )
 
@@ -84,7 +88,8 @@ func (l *loop) play(ctx context.Context) {
 	}
 	polled := l.clock()
 	for !l.over() {
-		events, now, slept := l.wait()
+		until := l.horizon()
+		events, now, slept := l.wait(until)
 		l.figures.wakeups++
 		l.now, l.heard = now, polled
 		if slept {
@@ -93,7 +98,9 @@ func (l *loop) play(ctx context.Context) {
 		polled = now
 		l.handle(ctx, events)
 		l.flush() // before anything times out that was only just opened
-		l.expire()
+		if l.awake(until) {
+			l.expire()
+		}
 		l.intake()
 		l.settle(ctx)
 		l.flush()
@@ -103,8 +110,7 @@ func (l *loop) play(ctx context.Context) {
 
 // wait sleeps until there is something to do. With a quantum answers gather until the next requests are sent, as long as there
 // are connections for these: the kernel's stamps say when they came.
-func (l *loop) wait() ([]event, time.Duration, bool) {
-	until := l.horizon()
+func (l *loop) wait(until time.Duration) ([]event, time.Duration, bool) {
 	deaf := l.Quantum > 0 && l.open.n > 0 && 2*l.free.n >= len(l.conns)
 	if deaf {
 		until = min(until, l.now+l.Quantum)
@@ -117,6 +123,14 @@ func (l *loop) clock() time.Duration {
 	return l.now
 }
 
+// awake is false after a wait that took much longer than it should have: the process did not run. Answers may have come
+// meanwhile, and what brings them has not run either, so that nothing times out before the loop has looked again.
+func (l *loop) awake(until time.Duration) bool {
+	overslept := l.now-until > overslept && !l.dazed
+	l.dazed = overslept
+	return !overslept
+}
+
 // over tells whether nothing is left to do.
 func (l *loop) over() bool { return l.open.n == 0 && (l.finished || l.ring.over()) }
 
@@ -126,15 +140,23 @@ func (l *loop) horizon() time.Duration {
 	if len(l.unread)+len(l.touched) > 0 {
 		return l.now
 	}
+	if l.dazed {
+		return l.now + comeTo
+	}
 	if item := l.ring.peek(); l.finished {
 	} else if item == nil {
-		until = l.now + starved
+		if !l.ring.closed.Load() {
+			until = l.now + starved
+		}
 	} else if item.Due != AsSoonAsPossible {
 		until = item.Due + l.Quantum
 	} else if l.now < 0 {
 		until = 0
 	} else {
 		until = l.Until
+		if len(l.resting) > 0 {
+			until = min(until, l.now+sweep)
+		}
 	}
 	if l.open.head != none {
 		until = min(until, l.flights.all[l.open.head].due+l.Timeout)
@@ -160,14 +182,9 @@ func (l *loop) intake() {
 				l.finish()
 				return
 			}
-			c := none
-			if l.now >= 0 {
-				c = l.pick()
-			}
-			if c == none {
+			if !l.take(item) {
 				return
 			}
-			l.take(item, c)
 		case why != "":
 			l.refuse(item, why)
 		case item.Due > l.now:
@@ -198,6 +215,10 @@ func (l *loop) clear(why string) {
 		l.drop(l.unqueue(l.queue.head), why)
 	}
 	for c := range l.conns {
+		if i := l.conns[c].flight; i != none && !l.flights.all[i].active { // it is being dialed for this one
+			l.drop(i, why)
+			l.close(int32(c))
+		}
 		own := &l.conns[c].own
 		for own.head != none {
 			i := own.head
@@ -217,14 +238,58 @@ func (l *loop) drop(i int32, class string) {
 	l.conclude(i, traffic.Unsent, class, l.now)
 }
 
-// take begins a closed loop's request on a connection that is free.
-func (l *loop) take(item *Item, c int32) {
+// take begins a closed loop's request on a connection that is free, or has one dialed for it; false where there is none.
+func (l *loop) take(item *Item) bool {
+	if l.now < 0 || len(l.flights.free) == 0 {
+		return false
+	}
+	c := l.pick()
+	dial := c == none
+	if dial {
+		if c = l.ripe(); c == none {
+			return false
+		}
+	}
 	l.figures.planned++
 	i := l.flights.take(item)
 	f := &l.flights.all[i]
 	f.due, f.taken = l.now, l.now
 	l.open.pushBack(l.flights, i, byDue)
+	if dial {
+		return l.placeOn(c, i)
+	}
 	l.send(c, i)
+	return true
+}
+
+// ripe is a connection that rests, and may be dialed again; none where there is none.
+func (l *loop) ripe() int32 {
+	for k, c := range l.resting {
+		if conn := &l.conns[c]; conn.state == down && conn.flight == none && l.now >= conn.retry {
+			conn.resting = false
+			l.resting = append(l.resting[:k], l.resting[k+1:]...)
+			return c
+		}
+	}
+	return none
+}
+
+// redial has a connection that is down dialed for those to come, where nobody waits for it.
+func (l *loop) redial() {
+	if c := l.ripe(); c != none {
+		l.conns[c].used = true
+		l.touch(c)
+	}
+}
+
+// dueNow makes the instant at which a closed loop sends a request the one at which it is due: the last one then.
+func (l *loop) dueNow(i int32) {
+	f := &l.flights.all[i]
+	f.due = f.sent
+	if l.open.tail != i {
+		l.open.remove(l.flights, i, byDue)
+		l.open.pushBack(l.flights, i, byDue)
+	}
 }
 
 // begin takes an item that has fallen due.
@@ -238,13 +303,21 @@ func (l *loop) begin(item *Item) {
 	l.open.pushBack(l.flights, i, byDue)
 	f := &l.flights.all[i]
 	f.taken = l.now
+	l.debt = max(l.debt, l.now-item.Due)
+	f.late = l.debt
 	if l.now >= item.Due+l.Timeout {
 		f.ready = l.idle() // where a connection stood by, the client is to blame
 		l.conclude(i, traffic.Timeout, TimeoutQueue, l.now)
 		return
 	}
 	if l.place(i) {
+		if l.queue.n == 0 {
+			l.debt = 0
+		}
 		return
+	}
+	if l.Reuse == Keep && l.Overload != QueueUp {
+		l.redial()
 	}
 	switch {
 	case l.Overload == Drop:
@@ -366,6 +439,10 @@ func (l *loop) pick() int32 {
 	for l.free.n > 0 {
 		c := l.free.pop()
 		conn := &l.conns[c]
+		if l.Reuse == Session && conn.active+conn.own.n > 0 { // its session is at work
+			conn.listed = false
+			continue
+		}
 		if conn.canTake() && conn.h2 != nil && conn.h2.Free() > 1 {
 			l.free.push(c) // streams go round the connections
 			return c
@@ -444,7 +521,12 @@ func (l *loop) turn(c int32) {
 	if conn.state != standing {
 		return
 	}
-	if conn.active == 0 && (conn.h2 != nil && conn.h2.Closing() || conn.used && l.single(c)) {
+	switch closing := conn.h2 != nil && conn.h2.Closing(); {
+	case conn.active > 0:
+	case closing && !conn.used:
+		l.unwelcome(c)
+		return
+	case closing, conn.used && l.single(c):
 		l.close(c)
 		return
 	}
@@ -474,6 +556,23 @@ func (l *loop) turn(c int32) {
 // single tells whether a connection is for one request alone.
 func (l *loop) single(c int32) bool {
 	return l.Reuse == Fresh || l.Reuse == Session && l.conns[c].session == ""
+}
+
+// unwelcome deals with a server that says goodbye (GOAWAY) before it was asked anything. As with a dial that fails it costs a
+// request, if one waits, so that such a server is not dialed without end.
+func (l *loop) unwelcome(c int32) {
+	i := l.conns[c].flight
+	if i == none && l.Reuse == Keep && l.queue.n > 0 {
+		i = l.unqueue(l.queue.head)
+	}
+	if i != none {
+		l.conclude(i, traffic.Error, GoAway, l.clock())
+	}
+	l.conns[c].retry = l.now + backOff
+	l.close(c)
+	if i == none && l.Reuse == Keep {
+		l.rest(c)
+	}
 }
 
 // placeQueued gives the requests that wait for any connection their places, as far as there are some.
@@ -520,8 +619,8 @@ func (l *loop) send(c, i int32) {
 	f.conn = c
 	if f.ready == traffic.Never {
 		f.ready = conn.since
-		if f.ready > f.taken { // it waited; so late as it was taken up is the client's part of that
-			f.ready = max(f.due, f.ready-(f.taken-f.due))
+		if f.ready > f.taken { // it waited; as much of that as the loop had been late is the client's part
+			f.ready = max(f.due, f.ready-f.late)
 		}
 	}
 	conn.used, f.active = true, true
@@ -532,7 +631,6 @@ func (l *loop) send(c, i int32) {
 		f.stream = conn.h2.Open(i, head, body)
 		conn.opened.pushBack(l.flights, i, byTurn)
 		f.opening = true
-		conn.full = conn.h2.Free() == 0
 		l.soil(c)
 		return
 	}
@@ -541,7 +639,7 @@ func (l *loop) send(c, i int32) {
 	conn.response.Start(f.item.Request.Method == "HEAD")
 	f.sent = l.clock()
 	if f.item.Due == AsSoonAsPossible {
-		f.due = f.sent // a closed loop's request is due when it is sent
+		l.dueNow(i)
 	}
 	n, err := l.write(c, head)
 	f.out += int64(n)
@@ -602,7 +700,12 @@ func (l *loop) push(c int32) {
 	if err == nil {
 		err = l.pushMore(c)
 	}
+	was := conn.blocked
 	conn.blocked = err == errAgain || conn.secure != nil && len(conn.secure.out) > 0
+	if was && conn.canTake() {
+		conn.since = l.now
+		l.touch(c)
+	}
 	if err != nil && err != errAgain {
 		l.broken(c, err)
 	}
@@ -647,7 +750,7 @@ func (l *loop) pushFrames(c int32) error {
 				f.sent = at
 			}
 			if f.item.Due == AsSoonAsPossible && f.retries == 0 {
-				f.due = at
+				l.dueNow(i)
 			}
 		}
 	}
@@ -711,10 +814,6 @@ func (l *loop) react(ctx context.Context, ev *event) {
 	case starting, standing:
 		if ev.writable && conn.blocked {
 			l.push(ev.conn)
-			if conn.canTake() {
-				conn.since = l.now
-				l.touch(ev.conn)
-			}
 		}
 		if ev.readable || ev.ended {
 			l.receive(ev.conn, ev.ended)
@@ -771,6 +870,7 @@ func (l *loop) feed(c int32, b []byte, at time.Duration) {
 		return
 	}
 	l.current, l.fedAt = c, at
+	could := conn.canTake()
 	err := conn.h2.Feed(b, l)
 	l.soil(c)
 	switch {
@@ -781,8 +881,8 @@ func (l *loop) feed(c int32, b []byte, at time.Duration) {
 		l.abandon(c, HTTP2, l.clock())
 		l.close(c)
 	default:
-		if conn.full && conn.canTake() {
-			conn.full, conn.since = false, l.heard
+		if !could && conn.canTake() {
+			conn.since = l.heard
 		}
 		l.touch(c)
 	}
@@ -884,7 +984,7 @@ const maxRetries = 3
 const refusedStream = 0x7
 
 // Ready implements http2.Handler: the server's SETTINGS have come.
-func (l *loop) Ready() { l.stand(l.current) }
+func (l *loop) Ready() { l.stand(l.current, l.fedAt) }
 
 func (l *loop) count(i int32, e http2.Exchange) {
 	f := &l.flights.all[i]
@@ -1028,12 +1128,16 @@ func (l *loop) timeout(i int32) {
 	class := TimeoutHeaders
 	switch {
 	case conn.h2 != nil:
+		could, sending := conn.canTake(), conn.h2.Sending(f.stream)
 		l.count(i, conn.h2.Cancel(f.stream))
-		if f.status != 0 {
+		switch {
+		case f.status != 0:
 			class = TimeoutBody
+		case sending:
+			class = TimeoutSend
 		}
-		if conn.full {
-			conn.full, conn.since = false, l.now
+		if !could && conn.canTake() {
+			conn.since = l.now
 		}
 		l.soil(c)
 		l.touch(c)
@@ -1059,7 +1163,7 @@ func (l *loop) close(c int32) {
 	case dialing, starting:
 		l.dials--
 	}
-	conn.state, conn.failed, conn.blocked, conn.full = down, nil, false, false
+	conn.state, conn.failed, conn.blocked = down, nil, false
 	conn.head, conn.body = nil, nil
 	conn.secure = nil
 	conn.active = 0

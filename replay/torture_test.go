@@ -104,6 +104,9 @@ func drawRun(seed uint64) *torture {
 		r.stop = time.Duration(1+random.IntN(200)) * time.Millisecond
 	case 1:
 		r.rate, r.options.Until = math.Inf(1), time.Duration(20+random.IntN(200))*time.Millisecond
+		if r.options.Reuse == replay.Session { // which a closed loop has not
+			r.options.Reuse = replay.Fresh
+		}
 	}
 	if seed%100 == 37 {
 		r.requests, r.rate, r.options.Timeout, r.server.Big, r.stop, r.options.Until = 20, 20, 20*time.Second, 100<<20, 0, 0

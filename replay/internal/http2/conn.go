@@ -213,6 +213,12 @@ func (c *Conn) Cancel(id uint32) Exchange {
 	return e
 }
 
+// Sending tells whether a part of a stream's request is still to be sent.
+func (c *Conn) Sending(id uint32) bool {
+	s := c.find(id)
+	return s != nil && len(s.body) > 0
+}
+
 // Abandon forgets every open stream and tells of it, as the connection ended. Until Start the Conn is of no use.
 func (c *Conn) Abandon(h func(tag int32, e Exchange)) {
 	c.closing = true
