@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"umbra/internal/verdict"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -30,6 +32,7 @@ func TestCommandLine(t *testing.T) {
 		{"a section that is none", []string{"-only", "cost,speed"}, "-only speed: there are cost,"},
 		{"an argument", []string{"cost"}, "flags only"},
 		{"too short", []string{"-for", "10ms"}, "at least 1s"},
+		{"half a second", []string{"-for", "1500ms"}, "whole seconds"},
 		{"no connection", []string{"-connections", "0"}, "above 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -70,6 +73,15 @@ func TestWhoCanDoWhat(t *testing.T) {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// fortio's threads fire in lockstep unless told otherwise, and then its latencies are worse than they need be.
+func TestFortioSpreadsItsThreads(t *testing.T) {
+	for rate, want := range map[int]bool{0: false, 1000: true} {
+		if args := fortioArgs(job{rate: rate}); slices.Contains(args, "-uniform") != want {
+			t.Errorf("at %d/s: %q", rate, args)
+		}
 	}
 }
 
@@ -125,14 +137,24 @@ func TestWatchLeavesOutItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readings := s.watch(ctx, base)
-	if len(readings) < 4 {
-		t.Fatalf("%d readings of 4 and one that was cut short", len(readings))
+	// The last one goes on beyond the end, as nobody could tell whether the server has counted one that is cut short.
+	readings, err := s.watch(ctx, base)
+	if err != nil || len(readings) != 5 {
+		t.Fatalf("%d readings of 5, %v", len(readings), err)
 	}
 	for i, r := range readings {
 		if want := int64(10 * (i + 1)); r.requests != want {
 			t.Errorf("reading %d: %d requests, want %d", i, r.requests, want)
 		}
+	}
+}
+
+func TestWatchTellsOfTheServersSilence(t *testing.T) {
+	h := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(h.Close)
+	s := &server{status: h.URL, client: h.Client()}
+	if readings, err := s.watch(t.Context(), 0); err == nil {
+		t.Errorf("no error; readings %v", readings)
 	}
 }
 
@@ -201,6 +223,65 @@ func TestRemark(t *testing.T) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A rate is held only where everything says so: the server's counts, umbra's outcomes, its verdict and its exit status.
+func TestMissed(t *testing.T) {
+	j := job{rate: 1000, duration: 4 * time.Second}
+	for _, c := range []struct {
+		name    string
+		change  func(m *measured)
+		counted float64
+		want    string
+	}{
+		{"held", func(*measured) {}, 1000, ""},
+		{"held just so", func(m *measured) { m.umbra.Figures.Lag.P99 = time.Millisecond }, 999, ""},
+		{"its latencies are not to be trusted, its rate is", func(m *measured) { m.exit = 3 }, 1000, ""},
+		{"inconclusive, but its rate is not", func(m *measured) { m.exit = 4 }, 1000, ""},
+		{"the client missed it", func(m *measured) { m.exit, m.umbra.Verdicts[0].State = 3, verdict.Invalid }, 1000, "exit status 3, Rate INVALID"},
+		{"the server missed it", func(m *measured) { m.exit, m.umbra.Verdicts[0].State = 1, verdict.Fail }, 1000, "exit status 1, Rate FAIL"},
+		{"another exit status", func(m *measured) { m.exit = 130 }, 1000, "exit status 130, Rate PASS"},
+		{"no verdict", func(m *measured) { m.umbra.Verdicts = nil }, 1000, "exit status 0, Rate NOT TESTED"},
+		{"another plan", func(m *measured) { m.umbra.Figures.Planned = 3999 }, 1000, "3999 requests planned of 4000"},
+		{"one unsent", func(m *measured) { m.unsent = 1 }, 1000, "1 unsent, 0 failed"},
+		{"one failed", func(m *measured) { m.failed = 1 }, 1000, "0 unsent, 1 failed"},
+		{"the server saw less", func(m *measured) { m.served = 3999 }, 1000, "the server saw 3999 of 4000"},
+		{"the server saw more", func(m *measured) { m.served = 4001 }, 1000, "the server saw 4001 of 4000"},
+		{"too slow", func(*measured) {}, 998.9, "the server counted 999/s"},
+		{"too fast", func(*measured) {}, 1001.1, "the server counted 1001/s"},
+		{"no count", func(*measured) {}, 0, "the server counted 0/s"},
+		{"late", func(m *measured) { m.umbra.Figures.Lag.P99 = 1001 * time.Microsecond }, 1000, "lag p99 1.00 ms"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := &umbraSays{Verdicts: []verdict.Verdict{{Name: verdict.Rate, State: verdict.Pass}}}
+			u.Figures.Planned = 4000
+			m := measured{said: said{requests: 4000, umbra: u}, served: 4000}
+			c.change(&m)
+			if got := missed(m, j, c.counted); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// What limits a round is told: the plays that missed at the rate that held, and at the next above it.
+func TestClimbRemarks(t *testing.T) {
+	fine := measured{said: said{requests: 100}, served: 100}
+	c := climb{wrk: measured{said: said{requests: 100_000, failed: 900}, served: 100_000}, held: 700, trials: []trial{
+		{900, fine, "far too much"}, {500, fine, ""}, {700, fine, ""}, {700, fine, "lag p99 2.00 ms"}, {700, fine, ""}, {800, fine, "1 unsent, 0 failed"},
+	}}
+	if got, want := c.remarks(100), []string{"wrk: 900 of 100000 requests failed", "700/s missed: lag p99 2.00 ms", "800/s missed: 1 unsent, 0 failed"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if n := len(c.there()); n != 2 {
+		t.Errorf("%d plays held, want 2", n)
+	}
+	untrusted := fine
+	untrusted.exit = 3
+	c = climb{wrk: fine, held: 700, trials: []trial{{700, untrusted, ""}, {700, untrusted, ""}}}
+	if got, want := c.remarks(100), []string{"700/s held: exit status 3"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

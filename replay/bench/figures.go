@@ -122,6 +122,23 @@ func highest(low, high float64, steps int, holds func(float64) (bool, error)) (f
 	return low, nil
 }
 
+// twoOfThree plays until two plays agree.
+func twoOfThree(holds func() (bool, error)) (bool, error) {
+	held, missed := 0, 0
+	for held < 2 && missed < 2 {
+		ok, err := holds()
+		switch {
+		case err != nil:
+			return false, err
+		case ok:
+			held++
+		default:
+			missed++
+		}
+	}
+	return held == 2, nil
+}
+
 // reading is the server's count of requests at an instant.
 type reading struct {
 	at       time.Time

@@ -76,6 +76,26 @@ func TestHighest(t *testing.T) {
 	}
 }
 
+func TestTwoOfThree(t *testing.T) {
+	broken := errors.New("broken")
+	for plays, want := range map[string]bool{"++": true, "+-+": true, "-++": true, "--": false, "+--": false, "-+-": false, "!": false, "+!": false} {
+		t.Run(plays, func(t *testing.T) {
+			rest := plays
+			got, err := twoOfThree(func() (bool, error) {
+				play := rest[0]
+				rest = rest[1:]
+				if play == '!' {
+					return false, broken
+				}
+				return play == '+', nil
+			})
+			if got != want || rest != "" || errors.Is(err, broken) != strings.HasSuffix(plays, "!") {
+				t.Errorf("%v, %v, %q not played", got, err, rest)
+			}
+		})
+	}
+}
+
 func TestSteadyRate(t *testing.T) {
 	begin := time.Unix(0, 0)
 	// load makes readings every 50 ms of 2 s of a count that follows f, in seconds from the load's begin at 0.3 s.

@@ -63,7 +63,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.StringVar(&only, "only", "", "sections, comma-separated: "+strings.Join(sectionNames(), ",")+" (default all)")
 	f.StringVar(&tools, "tools", "", "tools, comma-separated, like wrk,umbra (default all)")
 	f.IntVar(&o.rounds, "n", 0, "rounds (default: the section's own)")
-	f.DurationVar(&o.duration, "for", 0, "how long each run is, at least 1s (default: the section's own; freeze always 10s)")
+	f.DurationVar(&o.duration, "for", 0, "how long each run is, at least 1s, in whole seconds (default: the section's own; freeze always 10s)")
 	f.IntVar(&o.connections, "connections", 50, "connections over HTTP/1.1")
 	f.IntVar(&o.rate, "rate", 10_000, "requests a second of truth and curve")
 	f.StringVar(&o.umbra, "umbra", filepath.Join("bin", "umbra"), "the umbra to measure")
@@ -84,8 +84,8 @@ func (o *options) check(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("%q: bench takes flags only", rest[0])
-	case o.rounds < 0 || o.duration < 0 || o.duration > 0 && o.duration < time.Second:
-		return errors.New("-n must be at least 1 and -for at least 1s")
+	case o.rounds < 0 || o.duration < 0 || o.duration%time.Second != 0:
+		return errors.New("-n must be at least 1 and -for at least 1s, in whole seconds")
 	case o.connections < 1 || o.rate < 1:
 		return errors.New("-connections and -rate must be above 0")
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"umbra/internal/summary"
+	"umbra/internal/verdict"
 )
 
 // said is what a tool says of its run.
@@ -32,8 +33,18 @@ const silent time.Duration = -1
 
 // umbraSays is what only umbra says.
 type umbraSays struct {
-	ExitStatus int             `json:"exit_status"`
-	Figures    summary.Figures `json:"figures"`
+	Verdicts []verdict.Verdict `json:"verdicts"`
+	Figures  summary.Figures   `json:"figures"`
+}
+
+// rate is the state of umbra's verdict on the asked rate.
+func (u *umbraSays) rate() verdict.State {
+	for _, v := range u.Verdicts {
+		if v.Name == verdict.Rate {
+			return v.State
+		}
+	}
+	return verdict.NotTested
 }
 
 // accounted says whether the outcomes add up to the plan.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"umbra/internal/verdict"
 )
 
 const (
@@ -107,6 +109,16 @@ func TestWhatUmbraSays(t *testing.T) {
 	f.Unsent = 7
 	if (&umbraSays{Figures: f}).accounted() {
 		t.Error("7 more outcomes than requests are taken for accounted")
+	}
+}
+
+func TestWhatUmbraSaysOfTheRate(t *testing.T) {
+	for verdicts, want := range map[string]verdict.State{`[]`: verdict.NotTested, `[{"name": "Impact", "state": "FAIL"}, {"name": "Rate", "state": "PASS"}]`: verdict.Pass} {
+		text := strings.Replace(string(sample(t, "umbra.json")), `"verdicts": []`, `"verdicts": `+verdicts, 1)
+		got, err := parseReport([]byte(text), sample(t, "umbra.hgrm"))
+		if err != nil || got.umbra.rate() != want {
+			t.Errorf("%s: %v, %v, want %v", verdicts, got.umbra.rate(), err, want)
+		}
 	}
 }
 

@@ -194,19 +194,21 @@ func (s *server) served(ctx context.Context) (int64, error) {
 	return strconv.ParseInt(string(m[1]), 10, 64)
 }
 
-// watch reads the count, from when it was base, every 50 ms until the context ends. Its own requests are left out.
-func (s *server) watch(ctx context.Context, base int64) (readings []reading) {
+// watch reads the count, from when it was base, every 50 ms until the context ends. Its own requests are left out; there is
+// one for each reading, none of which the end cuts short, so that the load can be told from them exactly.
+func (s *server) watch(ctx context.Context, base int64) (readings []reading, err error) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for own := int64(1); ; own++ {
 		before := time.Now()
-		n, err := s.served(ctx)
-		if err == nil {
-			readings = append(readings, reading{before.Add(time.Since(before) / 2), n - base - own})
+		n, err := s.served(context.WithoutCancel(ctx))
+		if err != nil {
+			return readings, err
 		}
+		readings = append(readings, reading{before.Add(time.Since(before) / 2), n - base - own})
 		select {
 		case <-ctx.Done():
-			return readings
+			return readings, nil
 		case <-tick.C:
 		}
 	}

@@ -27,6 +27,9 @@ func (j job) seconds() string   { return fmt.Sprintf("%.0fs", j.duration.Seconds
 func (j job) conns() string     { return strconv.Itoa(j.connections) }
 func (j job) perSecond() string { return strconv.Itoa(j.rate) }
 
+// planned is how many requests an open loop is asked for.
+func (j job) planned() int { return j.rate * int(j.duration.Seconds()) }
+
 // tool is a load generator.
 type tool struct {
 	name    string
@@ -137,17 +140,18 @@ func vegetaReport(j job) []string {
 	return []string{"report", "-type", "json", filepath.Join(j.dir, "results")}
 }
 
-// fortio's histogram has steps of 1 ms unless told otherwise, which no latency here would show in.
+// fortio's histogram has steps of 1 ms unless told otherwise, which no latency here would show in, and its threads send all
+// at the same instants, which makes its latencies worse than they need be.
 func fortioArgs(j job) []string {
 	if j.streams > 0 {
 		return nil
 	}
-	rate := "-1"
-	if j.rate > 0 {
-		rate = j.perSecond()
+	args := []string{"load", "-quiet", "-c", j.conns(), "-t", j.seconds(), "-timeout", j.timeout.String(),
+		"-r", "0.00001", "-p", "50,75,99", "-json", "-"}
+	if j.rate == 0 {
+		return append(args, "-qps", "-1", j.url)
 	}
-	return []string{"load", "-quiet", "-c", j.conns(), "-qps", rate, "-t", j.seconds(), "-timeout", j.timeout.String(),
-		"-r", "0.00001", "-p", "50,75,99", "-json", "-", j.url}
+	return append(args, "-qps", j.perSecond(), "-uniform", j.url)
 }
 
 //go:embed k6.js
