@@ -92,6 +92,8 @@ type after struct {
 
 func (a *after) Record(rows []traffic.Result) {
 	a.memory.Record(rows)
+	a.Lock()
+	defer a.Unlock()
 	if len(a.rows) >= a.n {
 		a.then()
 	}
