@@ -49,7 +49,7 @@ type loop struct {
 	fedAt    time.Duration
 	next     int           // of the addresses
 	swept    time.Duration // when dials were last looked at
-	debt     time.Duration // how late requests were taken up, at the most, since none waited: those behind them wait for that too
+	debt     time.Duration // how late the last request was taken up that found a connection: those that wait behind it wait for that too
 	finished bool          // a closed loop's time is over
 	dazed    bool          // the loop has just not run for a while
 	cleared  bool          // the queue was emptied after a stop
@@ -302,18 +302,15 @@ func (l *loop) begin(item *Item) {
 	l.figures.planned++
 	l.open.pushBack(l.flights, i, byDue)
 	f := &l.flights.all[i]
-	f.taken = l.now
-	l.debt = max(l.debt, l.now-item.Due)
-	f.late = l.debt
+	late := l.now - item.Due
+	f.taken, f.late = l.now, max(l.debt, late)
 	if l.now >= item.Due+l.Timeout {
 		f.ready = l.idle() // where a connection stood by, the client is to blame
 		l.conclude(i, traffic.Timeout, TimeoutQueue, l.now)
 		return
 	}
 	if l.place(i) {
-		if l.queue.n == 0 {
-			l.debt = 0
-		}
+		l.debt = late // a connection stood idle for so long
 		return
 	}
 	if l.Reuse == Keep && l.Overload != QueueUp {

@@ -31,7 +31,7 @@ func sample() *Report {
 	l := summary.Latency{N: 1000, LowerBound: 2, P50: 1500 * time.Microsecond, P90: 2 * time.Millisecond, P99: 9 * time.Millisecond, P999: 12 * time.Millisecond, Max: time.Second}
 	lag := summary.Latency{N: 1000, P50: 45 * time.Microsecond, P90: 90 * time.Microsecond, P99: 136 * time.Microsecond, P999: 1300 * time.Microsecond, Max: 90 * time.Millisecond}
 	rate := verdict.RateCounts{Planned: 1000, Span: 10 * time.Second, Lagged: 9, Overrun: 90 * time.Millisecond, Sent: 1000, Busy: 2 * time.Second, Own: 300 * time.Millisecond}
-	diagnosis := host.Diagnose(measured())
+	diagnosis := host.Diagnose(measured(), 0)
 	r := &Report{
 		Name: "canary-10",
 		Verdicts: []verdict.Verdict{
@@ -61,7 +61,7 @@ func sample() *Report {
 		Load: "a scripted mix for 10s", Seed: 7,
 		Warnings: []string{"istio.yaml:7: host overlap"},
 		Run: evidence.Record{Version: "1.0", Command: []string{"umbra", "run", "canary-10.yaml"}, Mesh: "embedded", Transport: "portable", Machine: evidence.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},
-			Faults: "duplicate=0.01", NotModelled: []string{"DestinationRule shop/my-app: outlier detection (istio.yaml:12)"}, Started: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), Finished: true},
+			Faults: "duplicate=0.01", NotModelled: []string{"DestinationRule shop/my-app: outlier detection (istio.yaml:12)"}, Stages: []verdict.Stage{{Begin: time.Second, End: 11 * time.Second, Asked: 1000}}, Quantum: 100 * time.Microsecond, Started: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), Finished: true},
 	}
 	r.Close()
 	return r
@@ -156,10 +156,10 @@ func TestJSONFollowsItsSchema(t *testing.T) {
 	if err := valid(data); err != nil {
 		t.Error(err)
 	}
-	empty := &Report{}
+	empty := &Report{Figures: summary.Figures{Rate: verdict.RateCounts{Stages: []verdict.RateCounts{{Stage: &verdict.Stage{}}}}}}
 	empty.Close()
 	if data, err = empty.JSON(); err != nil || valid(data) != nil {
-		t.Errorf("an empty report: %v, %v", err, valid(data))
+		t.Errorf("an empty report, but for a stage: %v, %v", err, valid(data))
 	}
 	for name, change := range map[string][2]string{
 		"a missing part": {`"figures"`, `"figure"`},
@@ -256,7 +256,7 @@ func TestClientThatIsNotKnown(t *testing.T) {
 			for i := range seconds {
 				c.spoil(&seconds[i])
 			}
-			d := host.Diagnose(seconds)
+			d := host.Diagnose(seconds, 0)
 			r := sample()
 			r.Client = NewClient(&d)
 			got := rendered(t, r, false)

@@ -23,8 +23,8 @@ import (
 
 // Judgement is what a run folder says.
 type Judgement struct {
-	Scenario *Scenario // nil where the run had none (umbra replay)
-	Record   evidence.Record
+	Scenario *Scenario       // nil where the run had none (umbra replay)
+	Record   evidence.Record // with the warnings of its reading
 	Start    time.Time
 	Figures  summary.Figures
 	Verdicts []verdict.Verdict // without a scenario the rate's alone
@@ -56,6 +56,9 @@ func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Ju
 		rate := f.out.Figures.Rate
 		rate.Closed = record.ClosedLoop
 		f.out.Verdicts = []verdict.Verdict{verdict.JudgeRate(rate, f.facts)}
+		if record.Errors != nil {
+			f.out.Verdicts = append(f.out.Verdicts, verdict.JudgeAnswers(answers(&f.out.Figures, *record.Errors), f.facts))
+		}
 		return &f.out, nil
 	}
 	verdicts, err := f.recon.Judge(f.facts, f.out.Scenario.Checks.options())
@@ -66,15 +69,18 @@ func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Ju
 	return &f.out, nil
 }
 
+func answers(f *summary.Figures, percent float64) verdict.AnswerCounts {
+	without := f.Error + f.Timeout + f.Inflight
+	return verdict.AnswerCounts{Sent: f.OK + without, Without: without, Failed: f.Failed, Percent: percent}
+}
+
 func (f *folder) read() error {
 	record, err := evidence.ReadRecord(f.dir)
 	if err != nil {
 		return fmt.Errorf("not a run folder of umbra's (%s): %w", evidence.Run, err)
 	}
 	f.out.Record = record
-	if err := f.client(); err != nil {
-		return err
-	}
+	f.client()
 	scenario := filepath.Join(f.dir, evidence.Scenario)
 	if _, err := os.Stat(scenario); errors.Is(err, fs.ErrNotExist) && record.Mesh == evidence.NoMesh {
 		return f.sums()
@@ -83,30 +89,34 @@ func (f *folder) read() error {
 		return err
 	}
 	f.recon = verdict.NewRecon()
+	f.recon.In(record.Stages)
 	return errors.Join(f.sums(), f.state(), f.receipts(evidence.PrimaryReceipts), f.receipts(evidence.ShadowReceipts))
 }
 
-// client reads what the client measured of itself, where it did. It explains, and proves nothing, so that a line that a kill
-// cut short is no doubt.
-func (f *folder) client() error {
+// client takes what the client measured of itself, where it did. It explains, and proves nothing: what cannot be read is left
+// out, and is a warning.
+func (f *folder) client() {
+	seconds, err := f.seconds()
+	switch {
+	case err != nil:
+		f.out.Record.Warnings = append(f.out.Record.Warnings, fmt.Sprintf("%s is left out, so that nothing tells why the client was late: %v", host.File, err))
+	case len(seconds) > 0:
+		diagnosis := host.Diagnose(seconds, f.out.Record.Quantum)
+		f.out.Client, f.facts.Client = &diagnosis, diagnosis.Sentences(told)
+	}
+}
+
+// seconds are none where the client measured nothing.
+func (f *folder) seconds() ([]host.Second, error) {
 	file, err := os.Open(filepath.Join(f.dir, host.File))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer file.Close()
-	seconds, err := host.Read(file)
-	if err != nil {
-		return fmt.Errorf("%s: %w", host.File, err)
-	}
-	if len(seconds) == 0 {
-		return nil
-	}
-	diagnosis := host.Diagnose(seconds)
-	f.out.Client, f.facts.Client = &diagnosis, diagnosis.Sentences(told)
-	return nil
+	return host.Read(file)
 }
 
 // told is how many intervals a verdict names in which the client was late.
@@ -151,6 +161,7 @@ func (f *folder) lacks(format string, args ...any) {
 
 func (f *folder) results() error {
 	s := summary.New()
+	s.In(f.out.Record.Stages)
 	err := f.open(evidence.Results, func(file *os.File) error {
 		start, batches, err := traffic.ReadResultBatches(bufio.NewReaderSize(file, 1<<20))
 		if err != nil {

@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -13,9 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"umbra/internal/evidence"
+	"umbra/internal/host"
 	"umbra/internal/summary"
 	"umbra/internal/traffic"
 	"umbra/internal/verdict"
+	"umbra/replay"
 )
 
 // playedFolder is the folder of a run without a mesh: 1000 requests at 1000 a second, all answered. It has both the rows and
@@ -117,5 +120,110 @@ func TestJudgeWritesLogs(t *testing.T) {
 	})
 	if !errors.Is(err, readOnly) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What the client measured explains, and proves nothing: a damaged line is a warning, and changes no verdict.
+func TestJudgeWithADamagedClient(t *testing.T) {
+	for name, c := range map[string]struct {
+		text    string
+		warning string
+	}{
+		"none":               {"", ""},
+		"whole":              {"{\"second\":0,\"rows\":1000}\n", ""},
+		"cut by a kill":      {"{\"second\":0,\"rows\":1000}\n{\"second\":1", ""},
+		"damaged":            {"{\"second\":0,\"rows\":1000}\n{\"secxnd\":1}\n", "client.jsonl is left out, so that nothing tells why the client was late: line 2"},
+		"of another program": {"hello\n", "line 1: not a second"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, _ := playedFolder(t)
+			if err := os.WriteFile(filepath.Join(dir, host.File), []byte(c.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			j, err := Judge(dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			warnings := strings.Join(j.Record.Warnings, "\n")
+			if !strings.Contains(warnings, c.warning) || c.warning == "" && warnings != "" || len(j.Doubts) > 0 || j.Verdicts[0].State != verdict.Pass {
+				t.Errorf("warnings %q, doubts %q, %+v", warnings, j.Doubts, j.Verdicts)
+			}
+			if told := j.Client != nil; told != (c.warning == "" && c.text != "") {
+				t.Errorf("the client: %+v", j.Client)
+			}
+		})
+	}
+}
+
+// The rate is judged by the stages that the record names.
+func TestJudgeByStages(t *testing.T) {
+	dir, _ := playedFolder(t)
+	record, err := evidence.ReadRecord(dir)
+	record.Stages = Stages([]replay.Stage{{Phase: traffic.PhaseStage, From: 1000, To: 1000, For: 500 * time.Millisecond}, {Phase: traffic.PhaseStage, From: 1000, To: 1000, For: 500 * time.Millisecond}})
+	if err := errors.Join(err, record.Write(dir)); err != nil {
+		t.Fatal(err)
+	}
+	j, err := Judge(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := j.Verdicts[0]; v.State != verdict.Pass || v.Summary != "1,000 requests were asked for in 2 stages, and were sent in time" || len(v.Items[0].Rate.Stages) != 2 {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestStages(t *testing.T) {
+	got := Stages([]replay.Stage{
+		{Phase: traffic.PhaseWarmup, From: 10, To: 10, For: 2 * time.Second},
+		{Phase: traffic.PhaseStage, From: 100, To: 100, For: 3 * time.Second},
+		{Phase: traffic.PhaseStage, From: 100, To: 200, For: 4 * time.Second},
+		{Phase: traffic.PhaseCooldown, From: 200, To: 200, For: 5 * time.Second},
+	})
+	want := []verdict.Stage{{Begin: 2 * time.Second, End: 5 * time.Second, Asked: 300}, {Begin: 5 * time.Second, End: 9 * time.Second, Asked: 600}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// late is a transport that sends what is due in the first second in the second one, as no connection was free.
+type late struct{}
+
+func (late) Name() string { return "late" }
+
+func (late) Play(_ context.Context, _ time.Time, plan replay.Plan, to replay.Recorder) (replay.Played, error) {
+	n := 0
+	for item, err := range plan {
+		if err != nil {
+			return replay.Played{}, err
+		}
+		n++
+		sent := max(item.Due, time.Second+item.Due/2)
+		to.Record([]traffic.Result{{ID: item.ID, Phase: item.Phase, Block: -1, Due: item.Due, Ready: sent, Sent: sent, FirstByte: sent, LastByte: sent, End: sent,
+			Outcome: traffic.OK, Status: 200}})
+	}
+	return replay.Played{Planned: n}, nil
+}
+
+// A run without rows is judged by its stages too, as one with rows is.
+func TestKeepByStages(t *testing.T) {
+	for _, results := range []string{"", evidence.NoRows} {
+		dir := t.TempDir()
+		plan := []replay.Stage{{Phase: traffic.PhaseStage, From: 100, To: 100, For: time.Second}, {Phase: traffic.PhaseStage, From: 10, To: 10, For: 5 * time.Second}}
+		record := evidence.Record{Mesh: evidence.NoMesh, Results: results, Stages: Stages(plan)}
+		request := &traffic.Request{Method: "GET", Scheme: "http", Authority: "a", Path: "/"}
+		taps := 0
+		_, err := Keep(t.Context(), dir, &record, late{}, replay.PlanAt(replay.Schedule(plan, replay.Constant, 1), 1, replay.Repeat(request)), time.Now(),
+			func(rows []traffic.Result) { taps += len(rows) })
+		record.Finished = true
+		if err := errors.Join(err, record.Write(dir)); err != nil {
+			t.Fatal(err)
+		}
+		j, err := Judge(dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := j.Verdicts[0]; v.State != verdict.Fail || !strings.HasPrefix(v.Summary, "stage 1 of 2, 100/s: ") || taps != 150 {
+			t.Errorf("results %q, %d rows: %+v", results, taps, v)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"umbra/internal/host"
 	"umbra/internal/summary"
 	"umbra/internal/traffic"
+	"umbra/internal/verdict"
 	"umbra/replay"
 )
 
@@ -26,7 +27,11 @@ func Keep(ctx context.Context, dir string, record *evidence.Record, transport re
 	to.Second = client.second
 	var rows *os.File
 	if record.Results == evidence.NoRows {
-		to.Figures = func(f summary.Figures) error { return evidence.WriteJSON(dir, evidence.Figures, f) }
+		rate := byStages(record.Stages, &to)
+		to.Figures = func(f summary.Figures) error {
+			rate(&f)
+			return evidence.WriteJSON(dir, evidence.Figures, f)
+		}
 	} else if rows, err = os.Create(filepath.Join(dir, evidence.Results)); err != nil {
 		return summary.Figures{}, errors.Join(err, client.close())
 	} else {
@@ -41,6 +46,38 @@ func Keep(ctx context.Context, dir string, record *evidence.Record, transport re
 		record.Warnings = append(record.Warnings, "the run was ended before its time: "+played.Aborted)
 	}
 	return figures, errors.Join(err, client.close())
+}
+
+// byStages counts the rows that the sinks' tap sees by the plan's stages, where they are known, and gives what puts these
+// counts into figures. Where rows are kept, Judge counts them.
+func byStages(stages []verdict.Stage, to *replay.Sinks) func(*summary.Figures) {
+	if len(stages) == 0 {
+		return func(*summary.Figures) {}
+	}
+	var rate verdict.RateTally
+	rate.In(stages)
+	seen := to.Tap
+	to.Tap = func(rows []traffic.Result) {
+		for i := range rows {
+			rate.Add(&rows[i])
+		}
+		if seen != nil {
+			seen(rows)
+		}
+	}
+	return func(f *summary.Figures) { f.Rate = rate.Counts() }
+}
+
+// Stages are those of a plan's stages that are judged, with the times at which they begin and end.
+func Stages(plan []replay.Stage) (judged []verdict.Stage) {
+	begin := time.Duration(0)
+	for _, s := range plan {
+		if s.Phase == traffic.PhaseStage {
+			judged = append(judged, verdict.Stage{Begin: begin, End: begin + s.For, Asked: replay.CountOf([]replay.Stage{s})})
+		}
+		begin += s.For
+	}
+	return judged
 }
 
 // client writes client.jsonl: what the client measured of itself and of its machine, second by second.

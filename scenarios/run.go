@@ -66,6 +66,10 @@ func (r *Run) Play(ctx context.Context) error {
 // begin writes what is known before anything runs, so that a run that is killed can be judged.
 func (r *Run) begin() error {
 	r.Record.Started = time.Now().UTC()
+	r.Record.Quantum = r.Scenario.Load.Quantum
+	if r.Scenario.Load.Arrivals != Captured {
+		r.Record.Stages = Stages(r.Scenario.stages())
+	}
 	resolved, err := r.Scenario.Resolved(evidence.Manifests)
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ import (
 )
 
 type replayOptions struct {
+	errors           float64 // percent
 	rate, stages     string
 	duration         time.Duration
 	warmup, cooldown time.Duration
@@ -117,6 +118,7 @@ func (o *replayOptions) connectionFlags(c *cobra.Command) {
 	f.StringVar(&o.reuse, "reuse", "keep", "keep the connections, one for each captured session, or a fresh one for each request")
 	f.BoolVar(&o.h2c, "h2c", false, "HTTP/2 in the clear, with prior knowledge")
 	f.IntVar(&o.streams, "streams", 100, "with HTTP/2: how many requests at once on a connection")
+	f.Float64Var(&o.errors, "errors", 0.1, "how many percent of the requests may get no answer, or a status of 500 and above: more fail the run; 100 lets it pass")
 	f.BoolVar(&o.insecure, "insecure", false, "with https: do not verify the server's certificate")
 	f.StringVar(&o.source, "source", "", "the local IP address to connect from")
 	f.IntVar(&o.loops, "loops", 1, "how many event loops, a CPU each, share the connections")
@@ -169,7 +171,7 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 	if err := o.announce(c.ErrOrStderr(), load, how, target, dir); err != nil {
 		return err
 	}
-	answered, err := o.play(c.Context(), load, transport, target, dir, c.ErrOrStderr())
+	answered, err := o.play(c.Context(), load, transport, o.record(load, how, transport.Name()), target, dir, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -257,6 +259,8 @@ func (o *replayOptions) checkConnections() error {
 		return fmt.Errorf("--queue %d: give at least 1, or --overload drop", o.queue)
 	case o.loops < 1 || o.loops > o.connections:
 		return fmt.Errorf("--loops %d: give from 1 to the number of connections, %d, as each loop needs one", o.loops, o.connections)
+	case !(o.errors >= 0 && o.errors <= 100):
+		return fmt.Errorf("--errors %g: give a percentage from 0 to 100", o.errors)
 	case o.timeout <= 0:
 		return fmt.Errorf("--timeout %v: give a time above 0, like 2s", o.timeout)
 	case o.quantum < 0 || o.quantum >= o.timeout:
@@ -303,12 +307,13 @@ func (o *replayOptions) idle(c *cobra.Command, file string, secure bool) error {
 
 // offer is the load: what is to be sent, and when.
 type offer struct {
-	plan  replay.Plan
-	what  string        // the requests, in words
-	when  string        // the arrivals, in words
-	count int           // of requests, about; 0 where nobody can know
-	rate  float64       // the highest, in requests a second; 0 where nobody can know
-	span  time.Duration // from the first due instant to the end; 0 likewise
+	plan   replay.Plan
+	stages []replay.Stage // what it was made of; none in a closed loop, and as captured
+	what   string         // the requests, in words
+	when   string         // the arrivals, in words
+	count  int            // of requests, about; 0 where nobody can know
+	rate   float64        // the highest, in requests a second; 0 where nobody can know
+	span   time.Duration  // from the first due instant to the end; 0 likewise
 }
 
 // demand is what the load asks of the machine.
@@ -371,7 +376,7 @@ func (o *replayOptions) paced(l *offer, requests replay.Requests) error {
 		return err
 	}
 	var arrivals iter.Seq[replay.Arrival] = replay.Schedule(stages, replay.Arrivals(o.arrivals), o.seed)
-	l.plan = replay.PlanAt(arrivals, o.seed, requests)
+	l.plan, l.stages = replay.PlanAt(arrivals, o.seed, requests), stages
 	l.count, l.rate, l.span = replay.CountOf(stages), replay.TopRate(stages), replay.Duration(stages)
 	l.when = fmt.Sprintf("at %g a second, %s arrivals", l.rate, o.arrivals)
 	if o.stages != "" {
@@ -587,7 +592,7 @@ func printPlan(ctx context.Context, w io.Writer, plan replay.Plan) error {
 }
 
 // play sends the plan and leaves the evidence in the folder; answered says whether any request was.
-func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Transport, target *url.URL, dir string, stderr io.Writer) (answered bool, err error) {
+func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Transport, rec evidence.Record, target *url.URL, dir string, stderr io.Writer) (answered bool, err error) {
 	log, err := openLog(dir)
 	if err != nil {
 		return false, err
@@ -595,7 +600,6 @@ func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Tra
 	defer log.Close()
 	watch := newProgress(stderr, log, l.span)
 	defer watch.Close()
-	rec := o.record(transport)
 	start := time.Now().Add(scenarios.StartIn)
 	rec.Started = start.UTC()
 	if err := rec.Write(dir); err != nil {
@@ -608,9 +612,10 @@ func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Tra
 }
 
 // record is what is known of the run before it begins.
-func (o *replayOptions) record(transport replay.Transport) evidence.Record {
-	rec := record(evidence.NoMesh, transport.Name())
-	rec.ClosedLoop = o.rate == "max"
+func (o *replayOptions) record(l *offer, how replay.Options, transport string) evidence.Record {
+	rec := record(evidence.NoMesh, transport)
+	rec.ClosedLoop, rec.Errors = o.rate == "max", &o.errors
+	rec.Stages, rec.Quantum = scenarios.Stages(l.stages), how.Quantum
 	if o.results == evidence.NoRows {
 		rec.Results = evidence.NoRows
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"umbra/internal/host"
+	"umbra/internal/verdict"
 )
 
 // The files of a run folder. The first ones are evidence; the last ones are made from it.
@@ -44,10 +45,13 @@ type Record struct {
 	Machine     Machine           `json:"machine"`
 	Faults      string            `json:"faults,omitempty"` // as asked for
 	FaultHits   map[string]int    `json:"fault_hits,omitempty"`
-	Warnings    []string          `json:"warnings,omitempty"`     // of the manifests
-	NotModelled []string          `json:"not_modelled,omitempty"` // what the manifests ask for and this mesh does not do
-	Results     string            `json:"results,omitempty"`      // "none": figures.json instead of results.arrows
-	ClosedLoop  bool              `json:"closed_loop,omitempty"`  // no rate was asked for
+	Warnings    []string          `json:"warnings,omitempty"`       // of the manifests
+	NotModelled []string          `json:"not_modelled,omitempty"`   // what the manifests ask for and this mesh does not do
+	Results     string            `json:"results,omitempty"`        // "none": figures.json instead of results.arrows
+	ClosedLoop  bool              `json:"closed_loop,omitempty"`    // no rate was asked for
+	Stages      []verdict.Stage   `json:"stages,omitempty"`         // those that are judged; none where no rate was asked for, or as it was captured
+	Errors      *float64          `json:"errors_percent,omitempty"` // how many requests of a run without a mesh may fail; nil: not asked for
+	Quantum     time.Duration     `json:"quantum_ns,omitempty"`     // requests due within it were sent by one wake-up
 	Connections *host.Connections `json:"connections,omitempty"`
 	Planned     int               `json:"planned"`             // requests that the plan had; results.arrows has a row for each
 	Collected   []string          `json:"collected,omitempty"` // pods whose receipts were fetched

@@ -22,6 +22,7 @@ type Cause string
 const (
 	Descriptors Cause = "descriptors"
 	Ports       Cause = "ports"
+	Quantum     Cause = "quantum"
 	Throttled   Cause = "throttled"
 	Stolen      Cause = "stolen"
 	Collector   Cause = "garbage collector"
@@ -60,10 +61,23 @@ const (
 	figureFraction = 10
 )
 
+// quantumSlack is how much later than its quantum a client may be by it (load-engine's economical quantum: lag p99 ≤ quantum
+// + 150 µs).
+const quantumSlack = 150 * time.Microsecond
+
 // late tells whether the client was the cause in this second.
-func (s *Second) late() bool {
-	limit := max(s.Response/figureFraction, lagFloor)
-	return s.Lag.P99 > limit || s.ReadLagMax > readLagBeyond*limit || s.Errors[NoPorts]+s.Errors[NoDescriptors] > 0
+func (s *Second) late() bool { return s.Lag.P99 > s.limit() || s.lateBeside() }
+
+// lateBeside tells whether it was the cause by something else than when it sent.
+func (s *Second) lateBeside() bool {
+	return s.ReadLagMax > readLagBeyond*s.limit() || s.Errors[NoPorts]+s.Errors[NoDescriptors] > 0
+}
+
+func (s *Second) limit() time.Duration { return max(s.Response/figureFraction, lagFloor) }
+
+// byQuantum tells whether the client was late by its quantum, and by nothing else.
+func (s *Second) byQuantum(quantum time.Duration) bool {
+	return quantum > 0 && s.late() && !s.lateBeside() && s.Lag.P99 <= quantum+quantumSlack
 }
 
 // begins is the first second of what made this one late: a request that was sent two seconds late, and was recorded in this
@@ -73,8 +87,9 @@ func (s *Second) begins() int64 {
 }
 
 // Diagnose finds the intervals in which the client was the cause, joins those that touch, and names the likely causes by
-// what was measured in them. It is pure; seconds are in their order, and some may be missing.
-func Diagnose(seconds []Second) Diagnosis {
+// what was measured in them, or by the quantum that was asked for. It is pure; seconds are in their order, and some may be
+// missing.
+func Diagnose(seconds []Second, quantum time.Duration) Diagnosis {
 	d := Diagnosis{Seconds: len(seconds)}
 	for i := range seconds {
 		s := &seconds[i]
@@ -86,7 +101,7 @@ func Diagnose(seconds []Second) Diagnosis {
 		d.Total.add(&s.Usage)
 	}
 	for _, span := range spans(seconds) {
-		d.Spans = append(d.Spans, span.explain(seconds))
+		d.Spans = append(d.Spans, span.explain(seconds, quantum))
 	}
 	return d
 }
@@ -125,22 +140,29 @@ func spans(seconds []Second) (out []Span) {
 	return out
 }
 
-// explain names the causes of a span, with the evidence.
-func (s Span) explain(seconds []Second) Span {
+// explain names the causes of a span, with the evidence. Where the client was late by its quantum alone, what else went on is
+// no cause.
+func (s Span) explain(seconds []Second, quantum time.Duration) Span {
 	var used Usage
+	var by, beside bool // the quantum
 	failed := map[string]int64{}
 	for i := range seconds {
 		if at := seconds[i].Second; at < s.From || at >= s.To {
 			continue
 		}
+		if seconds[i].byQuantum(quantum) {
+			by = true
+			continue
+		}
+		beside = beside || seconds[i].late()
 		used.add(&seconds[i].Usage)
 		for class, n := range seconds[i].Errors {
 			failed[class] += n
 		}
 	}
 	var why []string
-	for _, e := range evidence(&used, failed) {
-		if e.found {
+	for _, e := range append(evidence(&used, failed), finding{Quantum, by, fmt.Sprintf("what is due within its quantum of %s is sent at once", round(quantum))}) {
+		if e.found && (beside || e.cause == Quantum) {
 			s.Causes, why = append(s.Causes, e.cause), append(why, e.says)
 		}
 	}

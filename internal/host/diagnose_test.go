@@ -93,7 +93,7 @@ func TestDiagnose(t *testing.T) {
 		"late before the first second": {run(2, map[int]func(*Second){0: late(9*time.Second, nil)}), []string{"0 1 unknown"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := Diagnose(c.seconds)
+			d := Diagnose(c.seconds, 0)
 			var text string
 			for _, span := range d.Spans {
 				text += span.Text + "\n"
@@ -102,6 +102,38 @@ func TestDiagnose(t *testing.T) {
 				t.Error(diff)
 			}
 			if !strings.Contains(text, c.says) {
+				t.Errorf("%q is not said: %s", c.says, text)
+			}
+		})
+	}
+}
+
+// What a quantum makes late is put on nobody else, and what made it later than that is.
+func TestQuantum(t *testing.T) {
+	// busy is a second with another process on the loop's core.
+	busy := func(p99 time.Duration) func(*Second) {
+		return late(20*ms, func(s *Second) { s.Lag.P99 = p99; s.Loops[0].Wait = ptr(400 * ms) })
+	}
+	for name, c := range map[string]struct {
+		seconds []Second
+		quantum time.Duration
+		spans   []string
+		says    string
+	}{
+		"within it":          {run(3, map[int]func(*Second){1: busy(1150 * time.Microsecond)}), ms, []string{"1 2 quantum"}, "the client sent up to 20ms late: what is due within its quantum of 1ms is sent at once"},
+		"beyond it":          {run(3, map[int]func(*Second){1: busy(1151 * time.Microsecond)}), ms, []string{"1 2 crowded"}, "another process"},
+		"none":               {run(3, map[int]func(*Second){1: busy(ms)}), 0, []string{"1 2 crowded"}, "another process"},
+		"in one of two":      {run(4, map[int]func(*Second){1: busy(ms), 2: busy(9 * ms)}), ms, []string{"1 3 crowded,quantum"}, "another process"},
+		"it read late":       {run(3, map[int]func(*Second){1: func(s *Second) { s.Lag.P99, s.ReadLagMax = ms, 300*ms }}), ms, []string{"1 2 unknown"}, "read up to 300ms late"},
+		"no port too":        {run(3, map[int]func(*Second){1: func(s *Second) { s.Lag.P99, s.Errors = ms, map[string]int64{NoPorts: 1} }}), ms, []string{"1 2 ports"}, "no local port"},
+		"too little to tell": {run(3, nil), ms, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := Diagnose(c.seconds, c.quantum)
+			if diff := cmp.Diff(c.spans, spelled(d.Spans)); diff != "" {
+				t.Error(diff)
+			}
+			if text := strings.Join(d.Sentences(10), "\n"); !strings.Contains(text, c.says) {
 				t.Errorf("%q is not said: %s", c.says, text)
 			}
 		})
@@ -126,8 +158,8 @@ func spelled(spans []Span) (out []string) {
 // The totals are sums, and what a second does not know they do not either.
 func TestTotals(t *testing.T) {
 	seconds := run(3, map[int]func(*Second){1: func(s *Second) { s.ReadLagMax, s.Rows = ms, 500 }})
-	d := Diagnose(seconds)
-	if d.Seconds != 3 || d.Rows != 2500 || d.ReadLag != ms {
+	d := Diagnose(seconds, 0)
+	if d.Seconds != 3 || d.Rows != 2500 || d.Looped != 2500 || d.ReadLag != ms {
 		t.Errorf("%+v", d)
 	}
 	want := Usage{For: 3 * time.Second, CPUs: 2, Process: &Process{User: 600 * ms, System: 1050 * ms}, Throttled: &Throttling{},
@@ -136,9 +168,13 @@ func TestTotals(t *testing.T) {
 		t.Error(diff)
 	}
 	seconds[1].Process, seconds[1].Loops[0].Wait, seconds[0].Machine = nil, nil, nil
-	d = Diagnose(seconds)
+	d = Diagnose(seconds, 0)
 	if d.Total.Process != nil || d.Total.Machine != nil || d.Total.Loops[0].Wait != nil || d.Total.Throttled == nil {
 		t.Errorf("%+v", d.Total)
+	}
+	seconds[2].Loops = nil
+	if d := Diagnose(seconds, 0); d.Rows != 2500 || d.Looped != 1500 {
+		t.Errorf("of %d rows %d are those of seconds with loops", d.Rows, d.Looped)
 	}
 	if *seconds[0].Loops[0].Wait != 5*ms || seconds[0].Process.User != 200*ms {
 		t.Error("the seconds were changed")
@@ -147,7 +183,7 @@ func TestTotals(t *testing.T) {
 
 // The worst spans are said, in their order, and the others are counted.
 func TestSentences(t *testing.T) {
-	d := Diagnose(run(20, map[int]func(*Second){3: late(ms, nil), 6: late(30*ms, nil), 9: late(2*ms, nil), 12: late(40*ms, nil)}))
+	d := Diagnose(run(20, map[int]func(*Second){3: late(ms, nil), 6: late(30*ms, nil), 9: late(2*ms, nil), 12: late(40*ms, nil)}), 0)
 	got := d.Sentences(2)
 	if len(got) != 3 || !strings.HasPrefix(got[0], "from 6 s") || !strings.HasPrefix(got[1], "from 12 s") || !strings.Contains(got[2], "2 other intervals") {
 		t.Errorf("%q", got)
@@ -222,7 +258,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("%d of %d seconds, %v", len(again), len(seconds), err)
 		}
 		end := int64(-1)
-		for _, s := range Diagnose(seconds).Spans {
+		for _, s := range Diagnose(seconds, time.Duration(len(data))*100*time.Microsecond).Spans {
 			if s.From <= end || s.To <= s.From || len(s.Causes) == 0 || s.Text == "" || slices.Contains(s.Causes, "") {
 				t.Errorf("%+v after %d", s, end)
 			}

@@ -47,11 +47,14 @@ func (h *histogram) add(d time.Duration) {
 }
 
 // merge adds what from has, exactly.
-func (h *histogram) merge(from *histogram) {
+func (h *histogram) merge(from *histogram) { h.mergeTimes(from, 1) }
+
+// mergeTimes merges so many times; −1 takes out again what was merged.
+func (h *histogram) mergeTimes(from *histogram, times int64) {
 	if from.n == 0 {
 		return
 	}
-	h.n += from.n
+	h.n += times * from.n
 	for i, page := range from.pages {
 		if page == nil {
 			continue
@@ -61,7 +64,7 @@ func (h *histogram) merge(from *histogram) {
 		}
 		for j, n := range page {
 			if n != 0 {
-				h.pages[i][j] += n
+				h.pages[i][j] += times * n
 			}
 		}
 	}

@@ -17,7 +17,7 @@ type series struct {
 	hist        [metrics]histogram
 }
 
-// add counts a row that was not unsent. What has no complete response enters at its lower bound.
+// add counts a row that was sent, or waited to be. What has no complete response enters at its lower bound.
 func (g *series) add(r *traffic.Result) {
 	g.rows++
 	bound := r.Outcome != traffic.OK

@@ -142,6 +142,9 @@ func (s *Summary) LogTo(start time.Time, open Open) (err error) {
 	return err
 }
 
+// In tells of the plan's stages, before the first row.
+func (s *Summary) In(stages []verdict.Stage) { s.rate.In(stages) }
+
 // OnSecond has each interval told to f, which may be nil, when it ends, from the goroutine that uses the Summary.
 func (s *Summary) OnSecond(f func(Second)) { s.onSecond = f }
 
@@ -150,7 +153,8 @@ func (s *Summary) Add(rows []traffic.Result) {
 	for i := range rows {
 		r := &rows[i]
 		s.count(r)
-		if r.Outcome != traffic.Unsent && r.End >= s.until {
+		timed := r.Outcome != traffic.Unsent || r.Error == verdict.StoppedWaiting
+		if timed && r.End >= s.until {
 			s.Turn(r.End)
 		}
 		s.rows++
@@ -158,7 +162,7 @@ func (s *Summary) Add(rows []traffic.Result) {
 		if isJudged(r.Phase) && !(r.Outcome == traffic.Unsent && r.Error == traffic.Stopped) {
 			s.extend(r)
 		}
-		if r.Outcome != traffic.Unsent {
+		if timed {
 			s.groups.of(r).add(r)
 		}
 	}
@@ -238,6 +242,7 @@ func (s *Summary) Turn(now time.Duration) {
 	}
 	s.settle()
 	s.tell()
+	s.clear()
 	s.rows = 0
 	s.second = int64(now / time.Second)
 	s.until = time.Duration(s.second+1) * time.Second
@@ -257,9 +262,6 @@ func (s *Summary) tell() {
 			c.now = 0
 		}
 	}
-	for _, m := range told {
-		s.all[m].clear()
-	}
 	if s.onSecond != nil {
 		s.onSecond(x)
 	}
@@ -268,7 +270,7 @@ func (s *Summary) tell() {
 // told are the histograms that a Second is made from.
 var told = []int{response, lag, readLag}
 
-// settle writes what the interval has so far, and merges it into the totals.
+// settle writes the interval, and merges it into the totals.
 func (s *Summary) settle() {
 	for batch := range s.groups.byTag() {
 		if s.logs != nil {
@@ -278,11 +280,20 @@ func (s *Summary) settle() {
 			for _, m := range told {
 				s.all[m].merge(&g.hist[m])
 			}
-			if isJudged(g.phase) {
-				s.sum(g)
-			}
+		}
+	}
+	s.sum(1)
+}
+
+// clear begins another interval.
+func (s *Summary) clear() {
+	for batch := range s.groups.byTag() {
+		for _, g := range batch {
 			g.clear()
 		}
+	}
+	for _, m := range told {
+		s.all[m].clear()
 	}
 }
 
@@ -302,16 +313,26 @@ func (s *Summary) log(batch []*series) {
 	}
 }
 
-// sum merges a series into the totals.
-func (s *Summary) sum(g *series) {
+// sum merges what the interval has so far into the totals, so many times; −1 takes it out again.
+func (s *Summary) sum(times int64) {
+	for batch := range s.groups.byTag() {
+		for _, g := range batch {
+			if isJudged(g.phase) {
+				s.sumOf(g, times)
+			}
+		}
+	}
+}
+
+func (s *Summary) sumOf(g *series, times int64) {
 	for m := range metrics {
-		s.totals[m].merge(&g.hist[m])
+		s.totals[m].mergeTimes(&g.hist[m], times)
 	}
 	for _, t := range []*total{totalOf(s.names, g.name), totalOf(s.routes, g.route)} {
-		t.rows += g.rows
-		t.notOK += g.notOK
-		t.response.merge(&g.hist[response])
-		t.bound.merge(&g.hist[responseBound])
+		t.rows += g.rows * int(times)
+		t.notOK += g.notOK * int(times)
+		t.response.mergeTimes(&g.hist[response], times)
+		t.bound.mergeTimes(&g.hist[responseBound], times)
 	}
 }
 
@@ -327,9 +348,10 @@ func totalOf(m map[string]*total, name string) *total {
 // Rows is how many rows there were so far.
 func (s *Summary) Rows() int { return s.figures.Planned }
 
-// Figures gives the figures of the rows so far.
+// Figures gives the figures of the rows so far. The interval being filled stays as it is.
 func (s *Summary) Figures() Figures {
-	s.settle()
+	s.sum(1)
+	defer s.sum(-1)
 	f := s.figures
 	if n := s.staged; n > 1 && s.last > s.first {
 		// n rows span n−1 gaps, so the plan lasted n/(n−1) of what lies between the first and the last.

@@ -89,6 +89,57 @@ func TestStopped(t *testing.T) {
 	}
 }
 
+// What still waited for a connection when the run was stopped has waited at least so long: it is in the response times, at
+// that bound, and in no other.
+func TestStoppedWhileWaiting(t *testing.T) {
+	s := New()
+	for i := range 20 {
+		r := ok(time.Duration(i)*10*time.Millisecond, time.Millisecond)
+		if i >= 15 {
+			r.Outcome, r.Error, r.Status, r.Ready, r.Sent, r.LastByte, r.End = traffic.Unsent, "stopped_in_queue", 0, traffic.Never, traffic.Never, traffic.Never, r.Due+3*time.Second
+		}
+		s.Add([]traffic.Result{r})
+	}
+	f := s.Figures()
+	if f.Unsent != 5 || f.Response.N != 20 || f.Response.LowerBound != 5 || f.Response.P99 < 3*time.Second || f.Service.N != 15 || f.Lag.N != 15 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// Figures in the middle of a second change nothing: not the second's interval, nor what is told of it, nor later figures.
+func TestFiguresWithinASecond(t *testing.T) {
+	told := func(within bool) (folder, []Second, Figures) {
+		f, s := folder{}, New()
+		var seconds []Second
+		s.OnSecond(func(x Second) { seconds = append(seconds, x) })
+		if err := s.LogTo(time.UnixMilli(1700000000250), f.open); err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range rows() {
+			s.Add([]traffic.Result{r})
+			if within {
+				if n := s.Figures().Response.N; n != s.Figures().Response.N || i > 0 && n == 0 {
+					t.Errorf("after %d rows: %d", i+1, n)
+				}
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return f, seconds, s.Figures()
+	}
+	files, seconds, figures := told(false)
+	gotFiles, gotSeconds, gotFigures := told(true)
+	for name := range files {
+		if files[name].String() != gotFiles[name].String() {
+			t.Errorf("%s differs:\n%s\n%s", name, files[name], gotFiles[name])
+		}
+	}
+	if diff := gocmp.Diff(seconds, gotSeconds) + gocmp.Diff(figures, gotFigures); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestNoRows(t *testing.T) {
 	if f := New().Figures(); f.Planned != 0 || f.Span != 0 || f.Response.N != 0 {
 		t.Errorf("%+v", f)

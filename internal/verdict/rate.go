@@ -23,9 +23,12 @@ type RateCounts struct {
 	// What was not sent in time. The first three are the system's doing, the others the client's.
 	Unsent       int `json:"unsent"`        // by the overload policy
 	NoConnection int `json:"no_connection"` // they could not connect, or waited for a connection until their time-out
-	Waited       int `json:"waited"`        // sent after the plan's end: no connection was free before
+	Waited       int `json:"waited"`        // sent after the plan's end, as no connection was free before; and Postponed
 	Lagged       int `json:"lagged"`        // sent after the plan's end, though a connection was free before
 	Held         int `json:"held"`          // never sent, though a connection was free or the client was late to look, or for want of ports or descriptors
+
+	Refused   int `json:"refused"`   // of NoConnection: they could not connect, which is never the client's doing (ConnectErrors)
+	Postponed int `json:"postponed"` // of Waited, where the plan's stages are not known: for a connection, for more than a second
 
 	Overrun   time.Duration `json:"overrun_ns"` // from the plan's end to the last that was sent
 	Displaced int           `json:"displaced"`  // sent more than a second late, though a connection was free
@@ -33,6 +36,17 @@ type RateCounts struct {
 	Busy      time.Duration `json:"busy_ns"`           // for which connections were given to requests, summed
 	Own       time.Duration `json:"own_ns"`            // of Busy, the client's own part: generator lag and read lag
 	Classes   []Finding     `json:"classes,omitempty"` // of what was never sent
+	// Stages are the parts of the counts above where the plan has several stages: what is late is then late for the end of its
+	// stage. Each says in Stage which one it is.
+	Stages []RateCounts `json:"stages,omitempty"`
+	Stage  *Stage       `json:"stage,omitempty"`
+}
+
+// Stage is a stretch of a plan that is judged by itself: a rate that one stage missed is not made up for in another.
+type Stage struct {
+	Begin time.Duration `json:"begin_ns"` // from the start of the run
+	End   time.Duration `json:"end_ns"`
+	Asked int           `json:"asked"` // requests, on average where the arrivals are Poisson's
 }
 
 // RateFigures are the counts, and the rates that they come to.
@@ -42,41 +56,83 @@ type RateFigures struct {
 	InTime float64 `json:"in_time_per_second"` // sent before the plan's end
 }
 
-// RateTally counts the rows of a run as they come, in any order. Its memory does not grow with their number: it keeps those
-// that were sent after the last due instant seen so far, which are as many as are under way or wait for a connection.
+// RateTally counts the rows of a run as they come, in any order. Its memory does not grow with their number.
 type RateTally struct {
-	counts      RateCounts
-	first, last time.Duration // due
-	classes     map[string]*Finding
-	behind      []sending // in the order of their rows
-	done        int       // of behind, from its begin: sent before the last due instant
+	stages  []stageTally // in their order; one without an end where the plan's are not known
+	at      int          // the stage of the last row
+	classes map[string]*Finding
 }
 
-// sending is when a request was sent, and when it could have been.
-type sending struct{ sent, could time.Duration }
+// stageTally counts the rows of a stage. Where its end is not known, it keeps those that were sent after the last due instant
+// seen so far, which are as many as are under way or wait for a connection.
+type stageTally struct {
+	Stage
+	counts      RateCounts
+	first, last time.Duration // due
+	behind      []sending     // in the order of their rows
+	done        int           // of behind, from its begin: sent before the last due instant
+}
+
+// sending is when a request was due, when it could have been sent, and when it was.
+type sending struct{ due, could, sent time.Duration }
+
+// postponed tells whether the request waited for its connection until another second than the one that was asked for.
+func (s sending) postponed() bool { return s.could-s.due > displaced }
 
 // displaced is the lag from which a request is in another second than the one that was asked for.
 const displaced = time.Second
 
-// Add counts a row.
-func (t *RateTally) Add(r *traffic.Result) {
-	switch {
-	case r.Phase != traffic.PhaseStage:
-	case r.Outcome == traffic.Unsent && r.Error == traffic.Stopped:
-		t.counts.Stopped++
-	default:
-		t.widen(r.Due)
-		if r.Outcome == traffic.Unsent || r.Sent == traffic.Never {
-			t.never(r)
-		} else {
-			t.sent(r)
+// In tells of the plan's stages, before the first row. Stages that do not follow each other are not known.
+func (t *RateTally) In(stages []Stage) {
+	end := time.Duration(0)
+	for _, s := range stages {
+		if s.Begin < end || s.End <= s.Begin || s.Asked < 0 {
+			t.stages = nil
+			return
 		}
-		t.forget()
+		t.stages, end = append(t.stages, stageTally{Stage: s}), s.End
 	}
 }
 
+// known tells whether the stage's end is.
+func (t *stageTally) known() bool { return t.End > 0 }
+
+// Add counts a row.
+func (t *RateTally) Add(r *traffic.Result) {
+	if r.Phase != traffic.PhaseStage {
+		return
+	}
+	s := t.stage(r.Due)
+	if r.Outcome == traffic.Unsent && r.Error == traffic.Stopped {
+		s.counts.Stopped++
+		return
+	}
+	s.widen(r.Due)
+	if r.Outcome == traffic.Unsent || r.Sent == traffic.Never {
+		s.never(r)
+		t.class(r)
+	} else {
+		s.sent(r)
+	}
+	s.forget()
+}
+
+// stage is the one that a due instant is of. It is mostly that of the row before.
+func (t *RateTally) stage(due time.Duration) *stageTally {
+	if t.stages == nil {
+		t.stages = make([]stageTally, 1)
+	}
+	for t.at > 0 && due < t.stages[t.at].Begin {
+		t.at--
+	}
+	for t.at+1 < len(t.stages) && due >= t.stages[t.at+1].Begin {
+		t.at++
+	}
+	return &t.stages[t.at]
+}
+
 // widen keeps the first and the last due instant.
-func (t *RateTally) widen(due time.Duration) {
+func (t *stageTally) widen(due time.Duration) {
 	if t.counts.Planned == 0 {
 		t.first, t.last = due, due
 	}
@@ -84,7 +140,7 @@ func (t *RateTally) widen(due time.Duration) {
 	t.counts.Planned++
 }
 
-func (t *RateTally) sent(r *traffic.Result) {
+func (t *stageTally) sent(r *traffic.Result) {
 	lag := r.Lag()
 	t.counts.Sent++
 	t.counts.Busy += lag + r.ServiceTime()
@@ -92,15 +148,40 @@ func (t *RateTally) sent(r *traffic.Result) {
 	if lag > displaced {
 		t.counts.Displaced++
 	}
-	if r.Sent > t.last {
-		t.behind = append(t.behind, sending{r.Sent, max(r.Due, r.Ready)})
+	switch s := (sending{r.Due, max(r.Due, r.Ready), r.Sent}); {
+	case t.known():
+		t.counts.after(s, t.End)
+	case s.sent > t.last:
+		t.behind = append(t.behind, s)
+	case s.postponed():
+		t.counts.postpone()
 	}
 }
 
+// after counts what was sent after the end.
+func (c *RateCounts) after(s sending, end time.Duration) {
+	switch {
+	case s.sent <= end:
+		return
+	case s.could > end:
+		c.Waited++
+	default:
+		c.Lagged++
+	}
+	c.Overrun = max(c.Overrun, s.sent-end)
+}
+
+func (c *RateCounts) postpone() {
+	c.Postponed++
+	c.Waited++
+}
+
 // forget lets go of what was sent before the last due instant; of what is not in order, later.
-func (t *RateTally) forget() {
-	for t.done < len(t.behind) && t.behind[t.done].sent <= t.last {
-		t.done++
+func (t *stageTally) forget() {
+	for ; t.done < len(t.behind) && t.behind[t.done].sent <= t.last; t.done++ {
+		if t.behind[t.done].postponed() {
+			t.counts.postpone()
+		}
 	}
 	if t.done > len(t.behind)/2 {
 		t.behind = t.behind[:copy(t.behind, t.behind[t.done:])]
@@ -114,23 +195,30 @@ var unsentTexts = map[string]string{
 	"dropped":         "requests that were due while no connection was free, and were dropped",
 	"aborted":         "requests that were left when the run ended itself, as no connection was free",
 	"timeout_queue":   "requests that timed out while they waited for a connection",
-	stoppedInQueue:    "requests that waited for a connection when the run was stopped",
+	StoppedWaiting:    "requests that waited for a connection when the run was stopped",
 	"connect_timeout": "requests that timed out while their connection was made",
 	"no_ports":        "requests for whose connection this machine had no port left",
 	"no_descriptors":  "requests for whose connection this process had no descriptor left",
 }
 
 // never counts a request that was never sent.
-func (t *RateTally) never(r *traffic.Result) {
+func (t *stageTally) never(r *traffic.Result) {
 	c := &t.counts
 	switch {
-	case slices.Contains(ClientErrors, r.Error), r.Outcome != traffic.Unsent && r.Ready != traffic.Never, turnedAway(r) && clientPart(r) > grace:
+	case r.Outcome != traffic.Unsent && slices.Contains(ConnectErrors, r.Error):
+		c.NoConnection++
+		c.Refused++
+	case slices.Contains(ClientErrors, r.Error), r.Outcome != traffic.Unsent && r.Ready != traffic.Never, turnedAway(r) && ownFault(r):
 		c.Held++
 	case turnedAway(r):
 		c.Unsent++
 	default:
 		c.NoConnection++
 	}
+}
+
+// class counts the error class of a request that was never sent.
+func (t *RateTally) class(r *traffic.Result) {
 	f := t.classes[r.Error]
 	if f == nil {
 		text := unsentTexts[r.Error]
@@ -147,23 +235,15 @@ func (t *RateTally) never(r *traffic.Result) {
 	f.Examples = example(f.Examples, r.ID)
 }
 
-// Counts gives the counts of the rows so far. The plan's end is a gap after its last due instant: n requests have n−1 gaps
-// between them.
-func (t *RateTally) Counts() RateCounts {
-	c := t.counts
-	if c.Planned > 1 {
-		c.Span = time.Duration(float64(t.last-t.first) * float64(c.Planned) / float64(c.Planned-1))
-	}
-	end := t.first + c.Span
-	for _, s := range t.behind[t.done:] {
-		switch {
-		case s.sent <= end:
-		case s.could > end:
-			c.Waited++
-		default:
-			c.Lagged++
+// Counts gives the counts of the rows so far.
+func (t *RateTally) Counts() (c RateCounts) {
+	for i := range t.stages {
+		part := t.stages[i].sum()
+		c.add(&part)
+		if len(t.stages) > 1 {
+			part.Stage = &Stage{t.stages[i].Begin, t.stages[i].End, t.stages[i].Asked}
+			c.Stages = append(c.Stages, part)
 		}
-		c.Overrun = max(c.Overrun, s.sent-end)
 	}
 	for _, code := range slices.SortedFunc(maps.Keys(t.classes), cmp.Compare) {
 		f := *t.classes[code]
@@ -173,9 +253,52 @@ func (t *RateTally) Counts() RateCounts {
 	return c
 }
 
+// sum gives the counts of a stage. It lasts until a gap after its last due instant, as n requests have n−1 gaps between them,
+// and no longer than was planned.
+func (t *stageTally) sum() RateCounts {
+	c := t.counts
+	if c.Planned > 1 {
+		c.Span = time.Duration(float64(t.last-t.first) * float64(c.Planned) / float64(c.Planned-1))
+	}
+	if t.known() {
+		if length := t.End - t.Begin; c.Span > length || c.Planned == 1 {
+			c.Span = length
+		}
+		return c
+	}
+	end := t.first + c.Span
+	for _, s := range t.behind[t.done:] {
+		if s.postponed() {
+			c.postpone()
+			c.Overrun = max(c.Overrun, s.sent-end)
+		} else {
+			c.after(s, end)
+		}
+	}
+	return c
+}
+
+// add adds the counts of a part.
+func (c *RateCounts) add(part *RateCounts) {
+	c.Planned += part.Planned
+	c.Stopped += part.Stopped
+	c.Span += part.Span
+	c.Unsent += part.Unsent
+	c.NoConnection += part.NoConnection
+	c.Waited += part.Waited
+	c.Lagged += part.Lagged
+	c.Held += part.Held
+	c.Refused += part.Refused
+	c.Postponed += part.Postponed
+	c.Overrun = max(c.Overrun, part.Overrun)
+	c.Displaced += part.Displaced
+	c.Sent += part.Sent
+	c.Busy += part.Busy
+	c.Own += part.Own
+}
+
 // How much of a rate may be missed, as a share, and which overrun misses nothing: a request that is due in the plan's last
-// instant may wait for a connection as any other does. A client that turns a request away more than grace after
-// it was due did not look whether a connection was free then.
+// instant may wait for a connection as any other does.
 const (
 	missable = 0.001
 	grace    = 10 * time.Millisecond
@@ -187,11 +310,12 @@ func (c *RateCounts) system() int { return c.Unsent + c.NoConnection + c.Waited 
 // client is how many were not sent in time by the client's own doing.
 func (c *RateCounts) client() int { return c.Lagged + c.Held }
 
-// forgive takes out what was sent after the end of the plan where all of it was within a thousandth of its span (n requests
-// in 1.001 times the span are the asked rate within 0.1 %), or within grace, which in a short run is more.
+// forgive takes out what was sent after the end of the plan where all of it was within a thousandth of its span (n requests in
+// 1.001 times the span are the asked rate within 0.1 %), or within grace, which in a short run is more. What was postponed is
+// not forgiven.
 func (c RateCounts) forgive() RateCounts {
 	if c.Overrun <= max(grace, time.Duration(missable*float64(c.Span))) {
-		c.Waited, c.Lagged = 0, 0
+		c.Waited, c.Lagged = c.Postponed, 0
 	}
 	return c
 }
@@ -201,14 +325,14 @@ func (c *RateCounts) missedBy(n int) bool { return float64(n) > missable*float64
 
 // explained tells whether the client's own part of the time for which connections were taken is large (load-engine.md, item
 // 4), and as large a share of it as what was missed: without it, connections would have been free for these requests. A
-// client that reads late makes its server look busy.
+// client that reads late makes its server look busy; it refuses no connection.
 func (c *RateCounts) explained() bool {
 	if c.Sent == 0 || c.Busy <= 0 {
 		return false
 	}
 	n := time.Duration(c.Sent)
 	share := float64(c.Own) / float64(c.Busy)
-	return c.Own/n > lagLimit(c.Busy/n) && share*float64(c.Planned) >= float64(c.system())
+	return c.Own/n > lagLimit(c.Busy/n) && share*float64(c.Planned) >= float64(c.system()-c.Refused)
 }
 
 // JudgeRate judges whether a plan's rate was kept. A missed rate is a failure of its own: where requests were not sent, or
@@ -237,10 +361,7 @@ func rateVerdict(counts RateCounts) Verdict {
 		return v
 	}
 	item := Item{Rate: counts.figures()}
-	item.State, item.Summary = counts.forgive().judge()
-	if item.State == Pass && counts.Overrun > 0 {
-		item.Summary += ", the last one " + ms(counts.Overrun) + " after the plan's end"
-	}
+	item.State, item.Summary = counts.judge()
 	item.ClientSuspect = item.State == Invalid
 	v.State, v.Summary, v.Items = item.State, item.Summary, []Item{item}
 	for _, f := range counts.Classes {
@@ -263,40 +384,80 @@ func (c RateCounts) figures() *RateFigures {
 	return g
 }
 
-// judge is the law of the rate. Where more than may be missed is missed by either alone, or by both together, and the
-// system's part is not enough, the client's makes the difference.
-func (c RateCounts) judge() (State, string) {
-	missed := c.system() + c.client()
-	switch {
-	case c.Unsent == 0 && !c.missedBy(missed) && !c.missedBy(c.Displaced):
-		return Pass, c.asked() + ", and were sent in time" + c.allBut(missed)
-	case c.Unsent == 0 && !c.missedBy(c.system()):
-		return Invalid, "the client did not keep the rate: " + c.asked() + "; " + c.late()
-	case c.explained():
-		return Invalid, fmt.Sprintf("the rate was missed, and the client took %s %% of its connections' time itself, which may be why: %s; %s",
-			number(100*float64(c.Own)/float64(c.Busy)), c.asked(), c.late())
+// judge judges each stage by itself: the first one of the worst decides, and is named.
+func (c *RateCounts) judge() (state State, text string) {
+	if len(c.Stages) == 0 {
+		return c.judgeAlone("the plan's end")
 	}
-	return Fail, "the system under test did not take the rate: " + c.asked() + "; " + c.late()
+	state = NotTested
+	forgiven := RateCounts{Stages: c.Stages}
+	for i := range c.Stages {
+		part := &c.Stages[i]
+		kept := part.forgive()
+		forgiven.add(&kept)
+		if part.Planned == 0 {
+			continue
+		}
+		if own, says := part.judgeAlone("the stage's end"); rank[own] > rank[state] {
+			state, text = own, fmt.Sprintf("stage %d of %d, %s/s: %s", i+1, len(c.Stages), number(part.Stage.rate()), says)
+		}
+	}
+	if state == Pass {
+		text = forgiven.inTime()
+	}
+	return state, text
+}
+
+// rate is what the stage asks for, on average.
+func (s *Stage) rate() float64 { return float64(s.Asked) / (s.End - s.Begin).Seconds() }
+
+// judgeAlone is the law of the rate, up to an end. Where more than may be missed is missed by either alone, or by both
+// together, and the system's part is not enough, the client's makes the difference.
+func (c *RateCounts) judgeAlone(end string) (State, string) {
+	const failed = "the system under test did not take the rate: "
+	kept := c.forgive()
+	missed := kept.system() + kept.client()
+	switch says := c.asked() + "; " + kept.late(end); {
+	case c.missedBy(c.Refused):
+		return Fail, failed + says
+	case c.Unsent == 0 && !c.missedBy(missed) && !c.missedBy(c.Displaced):
+		if c.Overrun > 0 {
+			return Pass, kept.inTime() + ", the last one " + ms(c.Overrun) + " after " + end
+		}
+		return Pass, kept.inTime()
+	case c.Unsent == 0 && !c.missedBy(kept.system()):
+		return Invalid, "the client did not keep the rate: " + says
+	case kept.explained():
+		return Invalid, fmt.Sprintf("the rate was missed, and the client took %s %% of its connections' time itself, which may be why: %s",
+			number(100*float64(c.Own)/float64(c.Busy)), says)
+	default:
+		return Fail, failed + says
+	}
+}
+
+// inTime is "10,000 requests were asked for at 1000/s, and were sent in time, but for 2".
+func (c *RateCounts) inTime() string {
+	text := c.asked() + ", and were sent in time"
+	if missed := c.system() + c.client(); missed > 0 {
+		text += ", but for " + count(missed)
+	}
+	return text
 }
 
 // asked is "10,000 requests were asked for at 1000/s".
 func (c *RateCounts) asked() string {
-	if c.Span == 0 {
-		return plural(c.Planned, "request was", "requests were") + " asked for"
+	text := plural(c.Planned, "request was", "requests were") + " asked for"
+	switch {
+	case len(c.Stages) > 0:
+		return fmt.Sprintf("%s in %d stages", text, len(c.Stages))
+	case c.Span == 0:
+		return text
 	}
-	return fmt.Sprintf("%s asked for at %s/s", plural(c.Planned, "request was", "requests were"), number(float64(c.Planned)/c.Span.Seconds()))
+	return fmt.Sprintf("%s at %s/s", text, number(float64(c.Planned)/c.Span.Seconds()))
 }
 
-// allBut tells of the few that were not.
-func (c *RateCounts) allBut(missed int) string {
-	if missed == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", but for %s", count(missed))
-}
-
-// late lists what was not sent in time.
-func (c *RateCounts) late() string {
+// late lists what was not sent in time, up to an end.
+func (c *RateCounts) late(end string) string {
 	say := func(n int, what string) string {
 		if n == 0 {
 			return ""
@@ -307,8 +468,9 @@ func (c *RateCounts) late() string {
 	return join([]string{
 		say(c.Unsent, "were left out by the overload policy"),
 		say(c.NoConnection, "got no connection"),
-		say(c.Waited, "waited for a connection until after the plan's end"+by),
-		say(c.Lagged, "were sent after the plan's end, though a connection was free"+by),
+		say(c.Waited-c.Postponed, "waited for a connection until after "+end+by),
+		say(c.Postponed, "waited more than a second for a connection"),
+		say(c.Lagged, "were sent after "+end+", though a connection was free"+by),
 		say(c.Held, "were never sent, for want of nothing but the client"),
 		say(c.Displaced, "were sent more than a second late, though a connection was free"),
 	}, ", ")

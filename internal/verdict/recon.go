@@ -96,6 +96,9 @@ func (a *arrival) is(f arrivalFlags) bool { return a.flags&f != 0 }
 // none is the index of no row and of no arrival.
 const none = -1
 
+// In tells of the plan's stages, before the first result.
+func (r *Recon) In(stages []Stage) { r.rate.In(stages) }
+
 // AddResult takes the client's record of a request.
 func (r *Recon) AddResult(res *traffic.Result) {
 	r.rate.Add(res)
@@ -165,11 +168,12 @@ func clientPart(res *traffic.Result) time.Duration {
 
 // turnedAway tells whether the overload policy left the request out, which it does when the request is due.
 func turnedAway(res *traffic.Result) bool {
-	return res.Outcome == traffic.Unsent && res.Error != traffic.Stopped && res.Error != stoppedInQueue
+	return res.Outcome == traffic.Unsent && res.Error != traffic.Stopped && res.Error != StoppedWaiting
 }
 
-// stoppedInQueue is the class of requests that waited for a connection when the run was stopped.
-const stoppedInQueue = "stopped_in_queue"
+// StoppedWaiting is the Result.Error of an Unsent request that was due, and waited for a connection, when the run was
+// stopped: its response time is at least what it had waited.
+const StoppedWaiting = "stopped_in_queue"
 
 // ownFault tells whether a request failed by the client's own doing: for want of a port or a descriptor, or as it timed out,
 // or was turned away, with a client's part in its time that is too large (load-engine.md, item 4).
