@@ -29,6 +29,7 @@ const (
 	Saturated   Cause = "saturated"
 	OwnThreads  Cause = "own threads"
 	Crowded     Cause = "crowded"
+	Halted      Cause = "halted"
 	Unknown     Cause = "unknown"
 )
 
@@ -161,6 +162,11 @@ func (s Span) explain(seconds []Second, quantum time.Duration) Span {
 		}
 	}
 	var why []string
+	if beside && used.halted(s.Lag) {
+		s.Causes = []Cause{Halted}
+		s.Text = fmt.Sprintf("from %d s to %d s %s: it did not run for so long (stopped, suspended or swapped out), as all else that was measured took %s", s.From, s.To, s.what(failed), round(used.lost()))
+		return s
+	}
 	for _, e := range append(evidence(&used, failed), finding{Quantum, by, fmt.Sprintf("what is due within its quantum of %s is sent at once", round(quantum))}) {
 		if e.found && (beside || e.cause == Quantum) {
 			s.Causes, why = append(s.Causes, e.cause), append(why, e.says)
@@ -171,6 +177,18 @@ func (s Span) explain(seconds []Second, quantum time.Duration) Span {
 	}
 	s.Text = fmt.Sprintf("from %d s to %d s %s: %s", s.From, s.To, s.what(failed), strings.Join(why, "; "))
 	return s
+}
+
+// halted tells whether a lag is far longer than all that is known to have kept the client from running, so that what there
+// was of that is no cause. The shortest such lag is what no run queue of a machine in use explains.
+func (u *Usage) halted(lag time.Duration) bool {
+	const shortest = 200 * time.Millisecond
+	return len(u.Loops) > 0 && lag >= shortest && u.lost() < lag/4 && u.share(u.busiest().CPU) < usedUp
+}
+
+// lost is the time for which something is known to have kept the client from running.
+func (u *Usage) lost() time.Duration {
+	return u.waited() + known(u.Throttled).For + known(u.Machine).Steal + u.GC.Paused
 }
 
 // what says what happened in the span.

@@ -81,8 +81,8 @@ func TestDiagnose(t *testing.T) {
 		"another's errors": {run(5, map[int]func(*Second){3: func(s *Second) { s.Errors = map[string]int64{"reset": 12} }}), nil, ""},
 		"it began seconds before": {run(10, map[int]func(*Second){6: late(2500*ms, nil), 5: func(s *Second) { s.Throttled = &Throttling{3, 900 * ms} }}),
 			[]string{"4 7 throttled"}, "from 4 s to 7 s the client sent up to 2.5s late"},
-		"spans that overlap are one":   {run(10, map[int]func(*Second){3: late(ms, nil), 6: late(2500*ms, nil)}), []string{"3 7 unknown"}, ""},
-		"a span over several before":   {run(10, map[int]func(*Second){3: late(ms, nil), 5: late(ms, nil), 8: late(7*time.Second, nil)}), []string{"1 9 unknown"}, ""},
+		"spans that overlap are one":   {run(10, map[int]func(*Second){3: late(ms, nil), 6: late(2500*ms, nil)}), []string{"3 7 halted"}, ""},
+		"a span over several before":   {run(10, map[int]func(*Second){3: late(ms, nil), 5: late(ms, nil), 8: late(7*time.Second, nil)}), []string{"1 9 halted"}, ""},
 		"apart":                        {run(10, map[int]func(*Second){3: late(ms, nil), 6: late(ms, nil)}), []string{"3 4 unknown", "6 7 unknown"}, ""},
 		"a tenth of a slow response":   {run(5, map[int]func(*Second){3: late(20*ms, func(s *Second) { s.Response = 200 * ms })}), nil, ""},
 		"0.2 ms of a fast one":         {run(5, map[int]func(*Second){3: func(s *Second) { s.Lag.P99 = 200 * time.Microsecond }}), nil, ""},
@@ -90,7 +90,7 @@ func TestDiagnose(t *testing.T) {
 		"it read late":                 {run(5, map[int]func(*Second){3: func(s *Second) { s.ReadLagMax = 300 * ms }}), []string{"3 4 unknown"}, "the client read up to 300ms late"},
 		"it read a little late":        {run(5, map[int]func(*Second){3: func(s *Second) { s.ReadLagMax = 2 * ms }}), nil, ""},
 		"seconds are missing":          {append(run(3, nil), run(9, map[int]func(*Second){8: late(ms, nil)})[8]), []string{"8 9 unknown"}, ""},
-		"late before the first second": {run(2, map[int]func(*Second){0: late(9*time.Second, nil)}), []string{"0 1 unknown"}, ""},
+		"late before the first second": {run(2, map[int]func(*Second){0: late(9*time.Second, nil)}), []string{"0 1 halted"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := Diagnose(c.seconds, 0)
