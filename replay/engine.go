@@ -303,8 +303,7 @@ func (r *run) push(item *Item, to uint64) bool {
 	return false
 }
 
-// pauses lets a planner that is far enough ahead sleep until about half of its lead is used up: long enough to cost little
-// where it shares a core with its loop, short enough never to be caught up with.
+// pauses lets a planner that is far enough ahead sleep until there is room for a refill.
 type pauses struct {
 	r      *run
 	closed time.Duration // how long a closed loop takes for that, from what it took before
@@ -318,8 +317,8 @@ const (
 
 // wait returns when the ring, which is full, has some room, or the context has ended.
 func (p *pauses) wait(ctx context.Context, ring *ring) {
-	d := ring.middle() - time.Since(p.r.start)
-	if ring.middle() == AsSoonAsPossible {
+	d := ring.soon() - time.Since(p.r.start)
+	if ring.soon() == AsSoonAsPossible {
 		d = p.closed
 	}
 	done := ctx.Done()
@@ -334,9 +333,9 @@ func (p *pauses) wait(ctx context.Context, ring *ring) {
 	case <-done:
 	}
 	switch room := ring.room(); {
-	case room < ringSize/4:
+	case room < refill/2:
 		p.closed = min(2*d, longPause)
-	case room > ringSize*3/4:
+	case room > 2*refill:
 		p.closed = d / 2
 	}
 }

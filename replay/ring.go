@@ -47,8 +47,11 @@ func (r *ring) pop() { r.head.Store(r.head.Load() + 1) }
 // over tells whether no item will come any more.
 func (r *ring) over() bool { return r.closed.Load() && r.peek() == nil }
 
-// middle is when the item in the middle of a full ring is due. Only the planner asks for it, and for room.
-func (r *ring) middle() time.Duration { return r.items[(r.tail.Load()-ringSize/2)%ringSize].Due }
+// refill is how many items a planner makes at once: so few that it holds up a loop on its core for some 50 µs at the most.
+const refill = ringSize / 16
+
+// soon is when a full ring has room for a refill. Only the planner asks for it, and for room.
+func (r *ring) soon() time.Duration { return r.items[(r.tail.Load()+refill)%ringSize].Due }
 
 // room is how many items may be pushed.
 func (r *ring) room() int { return ringSize - int(r.tail.Load()-r.head.Load()) }
