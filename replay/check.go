@@ -28,19 +28,15 @@ func (o *Options) Check(e Demand) error {
 // Queue or Loops stands for the default.
 func (o *Options) contradictions() error {
 	http2, closed := o.Protocol == H2C || o.Protocol == ALPN, o.Until > 0
-	return faults([]fault{
+	return faults(append(o.impossible(), []fault{
 		{!known(o.Protocol, HTTP1, H2C, ALPN), fmt.Sprintf("protocol %q: give %s, %s or %s", o.Protocol, HTTP1, H2C, ALPN)},
 		{!known(o.Reuse, Keep, Session, Fresh), fmt.Sprintf("reuse of connections %q: give %s, %s or %s", o.Reuse, Keep, Session, Fresh)},
 		{!known(o.Overload, QueueUp, Drop, AbortRun), fmt.Sprintf("overload %q: give %s, %s or %s", o.Overload, QueueUp, Drop, AbortRun)},
-		{o.Connections < 1, fmt.Sprintf("%d connections: at least one is needed", o.Connections)},
-		{o.Timeout <= 0, fmt.Sprintf("a timeout of %v: give one above 0", o.Timeout)},
 		{o.Until < 0, fmt.Sprintf("a closed loop of %v: give a time above 0", o.Until)},
 		{o.Streams < 0, fmt.Sprintf("%d streams: at least one is needed", o.Streams)},
 		{o.Queue < 0, fmt.Sprintf("a queue of %d: give how many requests may wait for a connection", o.Queue)},
 		{o.Quantum < 0, fmt.Sprintf("a quantum of %v: give 0 or more", o.Quantum)},
 		{o.Loops < 0, fmt.Sprintf("%d event loops: at least one is needed", o.Loops)},
-		{o.Protocol == H2C && o.TLS != nil, "h2c is HTTP/2 in the clear, and the URL asks for TLS: leave h2c out, or give an http:// URL"},
-		{o.Protocol == ALPN && o.TLS == nil, "the protocol is agreed on in the TLS handshake (ALPN), and the URL asks for none: give an https:// URL, or h2c"},
 		{o.Streams > 1 && !http2, fmt.Sprintf("%d streams: a connection of HTTP/1.1 has one request at a time; ask for HTTP/2 or for more connections", o.Streams)},
 		{o.Streams > 1 && o.Reuse == Fresh, fmt.Sprintf("%d streams: a fresh connection has one request; leave one of both out", o.Streams)},
 		{o.Quantum > 0 && o.Precise, "precise sends each request at its instant, and a quantum sends several at once: leave one of both out"},
@@ -49,7 +45,18 @@ func (o *Options) contradictions() error {
 		{closed && o.Precise, "a closed loop sends when a connection is free, so precise does nothing: leave it out, or give a rate"},
 		{closed && o.Overload != "" && o.Overload != QueueUp, fmt.Sprintf("overload %s: in a closed loop no request waits for a connection; leave it out, or give a rate", o.Overload)},
 		{o.Queue > 0 && (o.Overload == Drop || o.Overload == AbortRun), fmt.Sprintf("a queue of %d: with overload %s no request waits; leave one of both out", o.Queue, o.Overload)},
-	})
+	}...))
+}
+
+// impossible is what no transport can play, and New refuses too.
+func (o *Options) impossible() []fault {
+	return []fault{
+		{o.Connections < 1, fmt.Sprintf("%d connections: at least one is needed", o.Connections)},
+		{o.Timeout <= 0, fmt.Sprintf("a timeout of %v: give one above 0", o.Timeout)},
+		{o.Protocol == H2C && o.TLS != nil, "h2c is HTTP/2 in the clear, and the URL asks for TLS: leave h2c out, or give an http:// URL"},
+		{o.Protocol == ALPN && o.TLS == nil, "the protocol is agreed on in the TLS handshake (ALPN), and the URL asks for none: give an https:// URL, or h2c"},
+		{o.Until > 0 && o.Reuse == Session, "a closed loop sends as fast as it can, so sessions have no meaning in it: keep connections, or take a fresh one for each request"},
+	}
 }
 
 // fault is something that may be wrong.

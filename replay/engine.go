@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -42,8 +43,8 @@ func New(o Options) (Transport, error) {
 
 // fill puts defaults where nothing was asked for.
 func (o *Options) fill() error {
-	o.Loops, o.Streams, o.Queue = max(o.Loops, 1), max(o.Streams, 1), cmpOr(o.Queue, DefaultQueue)
-	o.Protocol, o.Reuse, o.Overload = cmpOr(o.Protocol, HTTP1), cmpOr(o.Reuse, Keep), cmpOr(o.Overload, QueueUp)
+	o.Loops, o.Streams, o.Queue = max(o.Loops, 1), max(o.Streams, 1), cmp.Or(o.Queue, DefaultQueue)
+	o.Protocol, o.Reuse, o.Overload = cmp.Or(o.Protocol, HTTP1), cmp.Or(o.Reuse, Keep), cmp.Or(o.Overload, QueueUp)
 	if o.TLS != nil {
 		o.TLS = o.TLS.Clone()
 		o.TLS.NextProtos = []string{"http/1.1"}
@@ -54,28 +55,8 @@ func (o *Options) fill() error {
 			o.TLS.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 		}
 	}
-	switch {
-	case o.Connections < 1:
-		return fmt.Errorf("%d connections: at least one is needed", o.Connections)
-	case o.Timeout <= 0:
-		return fmt.Errorf("a time-out of %v: give one above 0", o.Timeout)
-	case o.Until > 0 && o.Reuse == Session:
-		return fmt.Errorf("a closed loop sends as fast as it can, so sessions have no meaning in it: keep connections, or take a fresh one for each request")
-	case o.TLS != nil && o.Protocol == H2C:
-		return fmt.Errorf("h2c is HTTP/2 in the clear: over TLS the server chooses (ALPN)")
-	case o.TLS == nil && o.Protocol == ALPN:
-		return fmt.Errorf("ALPN is a part of TLS, which is not asked for")
-	}
 	o.Loops = min(o.Loops, o.Connections)
-	return nil
-}
-
-func cmpOr[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
+	return faults(o.impossible())
 }
 
 // Name implements Transport.

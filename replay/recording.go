@@ -9,6 +9,7 @@ import (
 
 	"umbra/internal/summary"
 	"umbra/internal/traffic"
+	"umbra/internal/verdict"
 )
 
 // Sinks are where a run's rows go. Their functions are called from one goroutine, one at a time, and
@@ -19,6 +20,7 @@ type Sinks struct {
 	Figures func(summary.Figures) error // is given the figures so far once a second, and at the end; may be nil
 	Tap     func(rows []traffic.Result) // sees the rows, which are not its own; may be nil
 	Second  func(summary.Second)        // is told of each second; may be nil
+	Stages  []verdict.Stage             // the plan's, for the rate of each; none where they are not known
 }
 
 // The pipe between those who record and the goroutine that writes. It holds 65,536 rows, 16 MB: what a disk may hold up a run
@@ -168,6 +170,7 @@ type recordingWriter struct {
 func newRecordingWriter(start time.Time, to Sinks) (*recordingWriter, error) {
 	w := &recordingWriter{start: start, to: to, summary: summary.New()}
 	w.summary.OnSecond(to.Second)
+	w.summary.In(to.Stages)
 	if to.Rows != nil {
 		w.rows = traffic.NewResultWriter(to.Rows, start)
 	}

@@ -44,11 +44,6 @@ const (
 	HTTP2          = "h2_protocol" // what came was no HTTP/2
 )
 
-// skipped are headers that the connection sets itself.
-var skipped = map[string]bool{"host": true, "connection": true, "content-length": true, "transfer-encoding": true, "expect": true,
-	"keep-alive": true, "proxy-connection": true, "upgrade": true, "te": true, "trailer": true, "http2-settings": true,
-	strings.ToLower(traffic.IDHeader): true}
-
 // appendRequest appends the head of an HTTP/1.1 request: header lines as they were captured, in their order, without
 // those that belong to the connection it was captured from.
 // closing asks the server to close the connection after it. idAt is where the id stands.
@@ -66,7 +61,7 @@ func appendRequest(b []byte, id string, r *traffic.Request, closing bool) (out [
 		b = append(b, "Connection: close\r\n"...)
 	}
 	for _, h := range r.Headers {
-		if skipped[strings.ToLower(h[0])] || strings.HasPrefix(h[0], ":") {
+		if name := strings.ToLower(h[0]); name == "te" || traffic.OfConnection(name) {
 			continue
 		}
 		b = append(b, h[0]...)
@@ -74,7 +69,7 @@ func appendRequest(b []byte, id string, r *traffic.Request, closing bool) (out [
 		b = append(b, h[1]...)
 		b = append(b, "\r\n"...)
 	}
-	if len(r.Body) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+	if r.HasLength() {
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 		b = append(b, "\r\n"...)

@@ -19,7 +19,7 @@ import (
 // alone), its histograms, and what the client measured of itself. It tells the record what was played. tap sees the rows. The
 // figures are of all rows, also beside an error.
 func Keep(ctx context.Context, dir string, record *evidence.Record, transport replay.Transport, plan replay.Plan, start time.Time, tap func([]traffic.Result)) (summary.Figures, error) {
-	to := replay.Sinks{Logs: evidence.HDRFiles(dir), Tap: tap}
+	to := replay.Sinks{Logs: evidence.HDRFiles(dir), Tap: tap, Stages: record.Stages}
 	client, err := measure(dir)
 	if err != nil {
 		return summary.Figures{}, err
@@ -27,11 +27,7 @@ func Keep(ctx context.Context, dir string, record *evidence.Record, transport re
 	to.Second = client.second
 	var rows *os.File
 	if record.Results == evidence.NoRows {
-		rate := byStages(record.Stages, &to)
-		to.Figures = func(f summary.Figures) error {
-			rate(&f)
-			return evidence.WriteJSON(dir, evidence.Figures, f)
-		}
+		to.Figures = func(f summary.Figures) error { return evidence.WriteJSON(dir, evidence.Figures, f) }
 	} else if rows, err = os.Create(filepath.Join(dir, evidence.Results)); err != nil {
 		return summary.Figures{}, errors.Join(err, client.close())
 	} else {
@@ -46,26 +42,6 @@ func Keep(ctx context.Context, dir string, record *evidence.Record, transport re
 		record.Warnings = append(record.Warnings, "the run was ended before its time: "+played.Aborted)
 	}
 	return figures, errors.Join(err, client.close())
-}
-
-// byStages counts the rows that the sinks' tap sees by the plan's stages, where they are known, and gives what puts these
-// counts into figures. Where rows are kept, Judge counts them.
-func byStages(stages []verdict.Stage, to *replay.Sinks) func(*summary.Figures) {
-	if len(stages) == 0 {
-		return func(*summary.Figures) {}
-	}
-	var rate verdict.RateTally
-	rate.In(stages)
-	seen := to.Tap
-	to.Tap = func(rows []traffic.Result) {
-		for i := range rows {
-			rate.Add(&rows[i])
-		}
-		if seen != nil {
-			seen(rows)
-		}
-	}
-	return func(f *summary.Figures) { f.Rate = rate.Counts() }
 }
 
 // Stages are those of a plan's stages that are judged, with the times at which they begin and end.

@@ -2,7 +2,11 @@
 // (Request), what the client saw of it (Result) and what a replica of the app saw of it (Receipt).
 package traffic
 
-import "time"
+import (
+	"net/http"
+	"strings"
+	"time"
+)
 
 // IDHeader is the request header that carries a request's id from the client to every copy of the request.
 // It is umbra's own, because the edge proxy overwrites a client's x-request-id.
@@ -22,6 +26,19 @@ type Request struct {
 	Headers   []Header
 	Body      []byte
 	Response  *Response // as captured; nil where unknown
+}
+
+// ofConnection are headers that belong to the connection a request was captured from, or that the next one sets itself.
+var ofConnection = map[string]bool{"host": true, "connection": true, "content-length": true, "transfer-encoding": true, "expect": true,
+	"keep-alive": true, "proxy-connection": true, "upgrade": true, "trailer": true, "http2-settings": true, strings.ToLower(IDHeader): true}
+
+// OfConnection tells whether a header is not to be sent again as it was captured; name is in lower case. Of "te" the protocol
+// has to tell. Pseudo headers (":path") are none to send either.
+func OfConnection(name string) bool { return ofConnection[name] || strings.HasPrefix(name, ":") }
+
+// HasLength tells whether the request is sent with a content-length: one that has a body, or whose method asks for one.
+func (r *Request) HasLength() bool {
+	return len(r.Body) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 }
 
 // Response is what a capture knows of a request's answer.

@@ -1,17 +1,11 @@
 package http2
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 
 	"umbra/internal/traffic"
 )
-
-// skipped are headers that the connection sets itself or that HTTP/2 does not have (RFC 9113, 8.2.2).
-var skipped = map[string]bool{"host": true, "connection": true, "content-length": true, "transfer-encoding": true, "expect": true,
-	"keep-alive": true, "proxy-connection": true, "upgrade": true, "trailer": true, "http2-settings": true,
-	strings.ToLower(traffic.IDHeader): true}
 
 // AppendHead appends the header block of a request: its headers as they were captured, in their order, without those
 // that belong to the connection it was captured from. The block does without the dynamic table, so that it holds on every
@@ -28,11 +22,11 @@ func AppendHead(b []byte, scheme string, r *traffic.Request, id string) (out []b
 	idAt = len(b) - len(id)
 	for _, h := range r.Headers {
 		name, value := strings.ToLower(h[0]), strings.Trim(h[1], " \t")
-		if !skipped[name] && !strings.HasPrefix(name, ":") && (name != "te" || strings.EqualFold(value, "trailers")) {
+		if !traffic.OfConnection(name) && (name != "te" || strings.EqualFold(value, "trailers")) {
 			b = appendField(b, name, value)
 		}
 	}
-	if len(r.Body) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch {
+	if r.HasLength() {
 		b = appendField(b, "content-length", strconv.Itoa(len(r.Body)))
 	}
 	return b, idAt
