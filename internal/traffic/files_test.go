@@ -215,7 +215,7 @@ func TestTrafficRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(sampleTraffic(), got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(FileHeader{Format, "test", map[string]int64{"gaps": 2}}, r.Header); diff != "" {
+	if diff := cmp.Diff(FileHeader{Umbra: Format, Source: "test", Loss: map[string]int64{"gaps": 2}}, r.Header); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -24,6 +24,11 @@ type FileHeader struct {
 	Umbra  string           `json:"umbra"` // Format
 	Source string           `json:"source"`
 	Loss   map[string]int64 `json:"loss"` // what the capture lost, counted by cause
+
+	Start    int64            `json:"start_unix_ns,omitempty"` // what at_ns counts from; 0 where unknown
+	Requests int64            `json:"requests,omitempty"`      // in the file; 0 where unknown
+	Redacted map[string]int64 `json:"redacted,omitempty"`      // how many values each rule replaced
+	Partial  bool             `json:"partial,omitempty"`       // the capture did not come to its end, so that none of the above is whole
 }
 
 // requestLine is a line of a traffic file.
@@ -63,7 +68,7 @@ func NewWriter(w io.Writer, source string, loss map[string]int64) (*Writer, erro
 	if loss == nil {
 		loss = map[string]int64{}
 	}
-	return t, t.json.Encode(FileHeader{Format, source, loss})
+	return t, t.json.Encode(FileHeader{Umbra: Format, Source: source, Loss: loss})
 }
 
 // Write adds a request.

@@ -45,6 +45,13 @@ type Exchange struct {
 	Whole bool // set by who began it, as soon as Request is complete but for Response: the Sink may take it without an answer
 }
 
+// Own is what a Sink notes of an exchange; nobody else looks at it.
+type Own struct {
+	Before, Behind *Exchange // in the order of Start
+	Held           int       // bytes
+	Ended          bool
+}
+
 // Sink takes exchanges. Each that was begun is ended once, by Done or Drop, also one that is gone.
 type Sink interface {
 	// Begin makes room for an exchange whose request's first byte was seen at start; those that began later wait for it.
