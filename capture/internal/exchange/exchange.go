@@ -41,6 +41,8 @@ type Exchange struct {
 	Start   time.Time // when the request's first byte was seen
 	Request traffic.Request
 
+	Own // the Sink's
+
 	Gone  bool // set by the Sink, which had no more room: it has taken or dropped the exchange, and nobody may touch Request
 	Whole bool // set by who began it, as soon as Request is complete but for Response: the Sink may take it without an answer
 }

@@ -40,7 +40,8 @@ const (
 
 	// Of other sources.
 	LinesUnreadable Cause = "lines_unreadable"
-	NotReplayable   Cause = "requests_not_replayable" // like CONNECT, or an entry of a HAR that was never sent
+	NotReplayable   Cause = "requests_not_replayable" // like CONNECT, an entry of a HAR that was never sent, or bytes that are no UTF-8
+	NotRedactable   Cause = "requests_not_redactable" // a rule concerns a body that cannot be looked into, so it was left out
 )
 
 // Loss counts by cause.

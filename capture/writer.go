@@ -1,0 +1,403 @@
+package capture
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"umbra/capture/internal/exchange"
+	"umbra/internal/traffic"
+)
+
+// Redactor takes secrets out of a request before anything of it is written; one that it cannot see through is an error, and
+// left out.
+type Redactor interface {
+	Request(r *traffic.Request) error
+}
+
+// Rotation begins a new traffic file now and then; zero values never do.
+type Rotation struct {
+	Size  int64         // bytes, about
+	Every time.Duration // of the capture's time
+}
+
+// Writer writes captured requests to traffic files, redacted and in the order in which they began. A request that comes later
+// than its turn is laid aside, and put in its place when the file is closed.
+type Writer struct {
+	path     string
+	source   string
+	redactor Redactor // nil: nothing is redacted
+	rotation Rotation
+	Loss     exchange.Loss // of all that was captured so far
+
+	archive *traffic.Archive
+	base    time.Time // what At counts from, in the open file
+	newest  time.Time
+	checked time.Time // when the size was last looked at
+	before  exchange.Loss
+	late    []laid
+	lateTo  time.Time // the earliest of them
+	held    int
+	runs    []string // files of late requests, each in order
+	files   []string
+	count   int64
+	lateN   int64
+	err     error
+}
+
+// laid is a request that came too late for its turn.
+type laid struct {
+	start   time.Time
+	request traffic.Request
+}
+
+// lateRoom is how many bytes of late requests are kept in memory.
+const lateRoom = 32 << 20
+
+// NewWriter makes a Writer of the file path, which comes into being with the first request, or at the end.
+func NewWriter(path, source string, redactor Redactor, rotation Rotation) *Writer {
+	return &Writer{path: path, source: source, redactor: redactor, rotation: rotation, Loss: exchange.Loss{}, before: exchange.Loss{}}
+}
+
+// Write takes a request that began at start. Errors of the file are told by Close.
+func (w *Writer) Write(start time.Time, r *traffic.Request) {
+	if w.err != nil || !w.fit(r) {
+		return
+	}
+	if w.archive == nil || w.rotates(start) {
+		if w.err = w.begin(start); w.err != nil {
+			return
+		}
+	}
+	w.count++
+	if start.Before(w.newest) {
+		w.layAside(start, r)
+		return
+	}
+	w.newest = start
+	r.At = start.Sub(w.base)
+	w.err = w.archive.Write(r)
+}
+
+// fit redacts a request, and tells whether it may be written at all.
+func (w *Writer) fit(r *traffic.Request) bool {
+	if !textual(r) {
+		w.Loss.Add(exchange.NotReplayable, 1)
+		return false
+	}
+	if w.redactor == nil {
+		return true
+	}
+	if err := w.redactor.Request(r); err != nil {
+		w.Loss.Add(exchange.NotRedactable, 1)
+		return false
+	}
+	return true
+}
+
+// textual tells whether JSON can hold the request as it was: texts that are no UTF-8 would be changed.
+func textual(r *traffic.Request) bool {
+	for _, h := range r.Headers {
+		if !utf8.ValidString(h[0]) || !utf8.ValidString(h[1]) {
+			return false
+		}
+	}
+	return utf8.ValidString(r.Path) && utf8.ValidString(r.Authority) && utf8.ValidString(r.Method)
+}
+
+func (w *Writer) rotates(start time.Time) bool {
+	if every := w.rotation.Every; every > 0 && start.Sub(w.base) >= every {
+		return true
+	}
+	if w.rotation.Size <= 0 || start.Sub(w.checked) < 100*time.Millisecond {
+		return false
+	}
+	w.checked = start
+	if w.err = w.archive.Flush(); w.err != nil {
+		return false
+	}
+	size, err := w.archive.Size()
+	return err == nil && size >= w.rotation.Size
+}
+
+// begin begins the next file.
+func (w *Writer) begin(start time.Time) error {
+	if err := w.end(); err != nil {
+		return err
+	}
+	path := w.path
+	if w.rotation != (Rotation{}) {
+		path = numbered(w.path, len(w.files)+1)
+	}
+	archive, err := traffic.CreateArchive(path, traffic.FileHeader{Source: w.source, Start: start.UnixNano()})
+	if err != nil {
+		return err
+	}
+	w.archive, w.base, w.newest, w.checked = archive, start, start, start
+	w.files = append(w.files, path)
+	return nil
+}
+
+// numbered puts a number before a file name's endings.
+func numbered(path string, n int) string {
+	dir, name := filepath.Split(path)
+	stem, endings, _ := strings.Cut(name, ".")
+	if endings != "" {
+		endings = "." + endings
+	}
+	return fmt.Sprintf("%s%s-%04d%s", dir, stem, n, endings)
+}
+
+// end closes the open file.
+func (w *Writer) end() error {
+	if w.archive == nil {
+		return nil
+	}
+	header := w.header()
+	archive := w.archive
+	w.archive = nil
+	if len(w.late)+len(w.runs) > 0 {
+		return w.merge(archive, header)
+	}
+	return archive.Close(header)
+}
+
+// header is that of the open file: it counts what was lost since the one before.
+func (w *Writer) header() traffic.FileHeader {
+	h := traffic.FileHeader{Source: w.source, Start: w.base.UnixNano(), Loss: map[string]int64{}}
+	for cause, n := range w.Loss {
+		if more := n - w.before[cause]; more != 0 {
+			h.Loss[string(cause)] = more
+		}
+	}
+	w.before = maps.Clone(w.Loss)
+	if r, ok := w.redactor.(interface{ Counts() map[string]int64 }); ok {
+		h.Redacted = r.Counts()
+	}
+	return h
+}
+
+// layAside keeps a request until the file is closed.
+func (w *Writer) layAside(start time.Time, r *traffic.Request) {
+	if len(w.late)+len(w.runs) == 0 || start.Before(w.lateTo) {
+		w.lateTo = start
+	}
+	w.late = append(w.late, laid{start, *r})
+	w.lateN++
+	if w.held += sizeOf(r); w.held > lateRoom {
+		w.err = w.spill()
+	}
+}
+
+func sizeOf(r *traffic.Request) int {
+	n := exchangeSize + len(r.Path) + len(r.Body)
+	for _, h := range r.Headers {
+		n += 32 + len(h[0]) + len(h[1])
+	}
+	return n
+}
+
+// spill writes the late requests in memory to a file of their own.
+func (w *Writer) spill() error {
+	path := fmt.Sprintf("%s.late-%d", w.files[len(w.files)-1], len(w.runs))
+	archive, err := traffic.CreateArchive(path, traffic.FileHeader{Source: w.source})
+	if err != nil {
+		return err
+	}
+	for r := range w.sortedLate() {
+		r.request.At = time.Duration(r.start.UnixNano()) // of the epoch: what the file counts from may yet change
+		if err = archive.Write(&r.request); err != nil {
+			archive.Abandon()
+			return err
+		}
+	}
+	w.late, w.held = w.late[:0], 0
+	w.runs = append(w.runs, path)
+	return archive.Close(traffic.FileHeader{Source: w.source})
+}
+
+func (w *Writer) sortedLate() iter.Seq[laid] {
+	slices.SortStableFunc(w.late, func(a, b laid) int { return a.start.Compare(b.start) })
+	return slices.Values(w.late)
+}
+
+// merge writes the file again, with the late requests in their places.
+func (w *Writer) merge(early *traffic.Archive, header traffic.FileHeader) error {
+	path := w.files[len(w.files)-1]
+	if len(w.late) > 0 {
+		if err := w.spill(); err != nil {
+			early.Abandon()
+			return err
+		}
+	}
+	runs := append(w.runs, path)
+	w.runs = nil
+	defer func() {
+		for _, run := range runs[:len(runs)-1] {
+			os.Remove(run)
+		}
+	}()
+	if err := early.Close(header); err != nil {
+		return err
+	}
+	base := w.base
+	if w.lateTo.Before(base) {
+		base = w.lateTo
+	}
+	header.Start = base.UnixNano()
+	out, err := traffic.CreateArchive(path, header)
+	if err != nil {
+		return err
+	}
+	if err := mergeRuns(runs, w.base, base, out); err != nil {
+		out.Abandon()
+		return err
+	}
+	return out.Close(header)
+}
+
+// mergeRuns merges files that are each in order. The last one counts its times from its own base, the others from the epoch.
+func mergeRuns(paths []string, lastBase, base time.Time, out *traffic.Archive) error {
+	var heads []*run
+	defer func() {
+		for _, h := range heads {
+			h.close()
+		}
+	}()
+	for i, path := range paths {
+		from := time.Duration(-base.UnixNano())
+		if i == len(paths)-1 {
+			from = lastBase.Sub(base)
+		}
+		h, err := openRun(path, from)
+		if err != nil {
+			return err
+		}
+		heads = append(heads, h)
+		if err := h.step(); err != nil {
+			return err
+		}
+	}
+	for {
+		least := slices.MinFunc(heads, func(a, b *run) int { return a.compare(b) })
+		if least.over {
+			return nil
+		}
+		if err := out.Write(&least.request); err != nil {
+			return err
+		}
+		if err := least.step(); err != nil {
+			return err
+		}
+	}
+}
+
+// run is a file that is being merged.
+type run struct {
+	file    *os.File
+	reader  *traffic.Reader
+	next    func() (traffic.Request, error, bool)
+	stop    func()
+	from    time.Duration
+	request traffic.Request
+	over    bool
+}
+
+func openRun(path string, from time.Duration) (*run, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := traffic.NewReader(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	next, stop := iter.Pull2(reader.Requests())
+	return &run{file: f, reader: reader, next: next, stop: stop, from: from}, nil
+}
+
+func (r *run) step() error {
+	request, err, ok := r.next()
+	r.over = !ok
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.file.Name(), err)
+	}
+	r.request = request
+	r.request.At += r.from
+	return nil
+}
+
+func (r *run) compare(other *run) int {
+	if r.over != other.over {
+		if r.over {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Compare(r.request.At, other.request.At)
+}
+
+func (r *run) close() {
+	r.stop()
+	r.reader.Close()
+	r.file.Close()
+}
+
+// Flush puts all that was written into the file: what a kill cannot take.
+func (w *Writer) Flush() error {
+	if w.archive == nil || w.err != nil {
+		return w.err
+	}
+	return w.archive.Flush()
+}
+
+// Written is what a Writer wrote.
+type Written struct {
+	Files    []string         `json:"files"`
+	Requests int64            `json:"requests"`
+	Late     int64            `json:"late,omitempty"` // of them, how many came later than their turn
+	Loss     map[string]int64 `json:"loss"`
+}
+
+// Close ends the files. Its error is the first there was.
+func (w *Writer) Close() (Written, error) {
+	if w.archive == nil && w.err == nil && len(w.files) == 0 {
+		w.err = w.begin(time.Now())
+	}
+	w.err = errors.Join(w.err, w.end())
+	out := Written{Files: w.files, Requests: w.count, Late: w.lateN, Loss: map[string]int64{}}
+	for cause, n := range w.Loss {
+		out.Loss[string(cause)] = n
+	}
+	return out, w.err
+}
+
+// Copy writes all requests of a traffic file once more: redacted, or cut.
+func Copy(from io.Reader, w *Writer) error {
+	reader, err := traffic.NewReader(from)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for cause, n := range reader.Header.Loss {
+		w.Loss.Add(exchange.Cause(cause), n)
+	}
+	start := time.Unix(0, reader.Header.Start)
+	for request, err := range reader.Requests() {
+		if err != nil {
+			return err
+		}
+		w.Write(start.Add(request.At), &request)
+	}
+	return nil
+}
