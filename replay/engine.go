@@ -56,7 +56,7 @@ func (o *Options) fill() error {
 		}
 	}
 	o.Loops = min(o.Loops, o.Connections)
-	return faults(o.impossible())
+	return faults(append(o.impossible(), fault{o.Until > 0 && o.Ordered, "a closed loop sends as fast as it can, so the order of sessions has no meaning in it: leave it out, or give a rate"}))
 }
 
 // Name implements Transport.
@@ -115,7 +115,7 @@ func (e *engine) Play(ctx context.Context, start time.Time, plan Plan, recorder 
 	}
 	unwatch := context.AfterFunc(ctx, func() { r.stop(traffic.Stopped) })
 	defer unwatch()
-	err = r.plan(ctx, plan, e.Reuse == Session)
+	err = r.plan(ctx, plan, e.Reuse == Session || e.Ordered)
 	group.Wait()
 	return r.played(took), err
 }
@@ -201,7 +201,7 @@ func (e *engine) newLoop(r *run, recorder Recorder, first, connections int) *loo
 	}
 	l := &loop{
 		Options: &e.Options, run: r, first: first, ring: newRing(), recorder: recorder,
-		flights: newFlights(e.Queue + connections*streams), open: emptyList(), queue: emptyList(),
+		flights: newFlights(e.Queue + connections*streams), open: emptyList(), queue: emptyList(), lines: lines{freed: emptyList()},
 		conns: make([]conn, connections), free: newFifo(connections), resting: make([]int32, 0, connections),
 		touched: make([]int32, 0, connections), dirty: make([]int32, 0, connections), unread: make([]int32, 0, connections),
 		buffer: make([]byte, readSize), rows: make([]traffic.Result, 0, rowBatch),
@@ -210,6 +210,9 @@ func (e *engine) newLoop(r *run, recorder Recorder, first, connections int) *loo
 	}
 	if e.Reuse == Session {
 		l.session = make(map[string]int32, connections)
+	}
+	if e.Ordered {
+		l.lines.last = make(map[string]int32, connections*streams)
 	}
 	l.heads.closing = e.Reuse == Fresh
 	l.blocks.blocks, l.blocks.scheme = true, "http"
@@ -238,7 +241,7 @@ func (l *loop) makeReactor(portable bool) (err error) {
 	return err
 }
 
-// plan gives every item to a loop: in turn, or, where sessions have their connections, by its session.
+// plan gives every item to a loop: in turn, or, where sessions have their connections or their order, by its session.
 func (r *run) plan(ctx context.Context, plan Plan, bySession bool) error {
 	defer func() {
 		for _, l := range r.loops {
@@ -254,7 +257,7 @@ func (r *run) plan(ctx context.Context, plan Plan, bySession bool) error {
 			return err
 		}
 		to := n % uint64(len(r.loops))
-		if session := item.Request.Session; bySession && session != "" {
+		if session := item.session(); bySession && session != "" {
 			to = maphash.String(seed, session) % uint64(len(r.loops))
 		}
 		n++

@@ -19,6 +19,7 @@ type flight struct {
 	sent    time.Duration
 	first   time.Duration
 	readLag time.Duration
+	from    time.Duration // when it could go: when it was due, or when its session let it
 	in, out int64
 	stream  uint32 // HTTP/2
 	conn    int32  // that it was given to; none
@@ -27,6 +28,9 @@ type flight struct {
 	waiting bool  // in a wait list
 	active  bool  // given to its connection, not dialed for
 	opening bool  // HTTP/2: its frames wait for the flush
+	turn    turn  // Ordered: where it is in its session
+	ahead   int32 // Ordered: the flight of its session that it comes after; none
+	behind  int32 // and the one that comes after it
 	byDue   links // all flights, in the order of their due instants
 	byTurn  links // a wait list
 }
@@ -63,8 +67,8 @@ func (f *flights) take(item *Item) int32 {
 	}
 	i := f.free[len(f.free)-1]
 	f.free = f.free[:len(f.free)-1]
-	f.all[i] = flight{item: *item, due: item.Due, ready: traffic.Never, sent: traffic.Never, first: traffic.Never, conn: none,
-		byDue: links{none, none}, byTurn: links{none, none}}
+	f.all[i] = flight{item: *item, due: item.Due, from: item.Due, ready: traffic.Never, sent: traffic.Never, first: traffic.Never, conn: none,
+		ahead: none, behind: none, byDue: links{none, none}, byTurn: links{none, none}}
 	return i
 }
 

@@ -27,6 +27,7 @@ type loop struct {
 	flights *flights
 	open    list // every flight, by due
 	queue   list // those that wait for a connection, by turn
+	lines   lines
 	conns   []conn
 	free    fifo    // connections that could take a request when they were listed, longest free first
 	resting []int32 // connections that are down, and not to be dialed before a request needs one
@@ -226,6 +227,9 @@ func (l *loop) clear(why string) {
 			l.drop(i, why)
 		}
 	}
+	if l.Ordered {
+		l.clearLines(why)
+	}
 }
 
 func (l *loop) drop(i int32, class string) {
@@ -305,10 +309,21 @@ func (l *loop) begin(item *Item) {
 	late := l.now - item.Due
 	f.taken, f.late = l.now, max(l.debt, late)
 	if l.now >= item.Due+l.Timeout {
-		f.ready = l.idle() // where a connection stood by, the client is to blame
-		l.conclude(i, traffic.Timeout, TimeoutQueue, l.now)
+		class := TimeoutSession
+		if !l.Ordered || !l.inLine(f.item.session()) {
+			class, f.ready = TimeoutQueue, l.idle() // where a connection stood by, the client is to blame
+		}
+		l.conclude(i, traffic.Timeout, class, l.now)
 		return
 	}
+	if !l.Ordered || l.lineUp(i) {
+		l.start(i, late)
+	}
+}
+
+// start gives a flight that may go to a connection, or does with it what is to be done where none is free. late is how late the
+// loop took it up.
+func (l *loop) start(i int32, late time.Duration) {
 	if l.place(i) {
 		l.debt = late // a connection stood idle for so long
 		return
@@ -382,7 +397,7 @@ func (l *loop) placeOn(c, i int32) bool {
 
 // placeSession gives a flight to the connection of its session. A request without a session is one of its own.
 func (l *loop) placeSession(i int32) bool {
-	name := l.flights.all[i].item.Request.Session
+	name := l.flights.all[i].item.session()
 	c, known := none, false
 	if name != "" {
 		c, known = l.session[name]
@@ -500,7 +515,11 @@ func (l *loop) touch(c int32) {
 
 // settle gives every connection that something happened to its turn.
 func (l *loop) settle(ctx context.Context) {
-	for n := len(l.touched); n > 0; n = len(l.touched) {
+	for n := len(l.touched); n > 0 || l.lines.freed.n > 0; n = len(l.touched) {
+		if n == 0 || l.Reuse == Session && l.lines.freed.n > 0 { // before another session takes the connection
+			l.proceed()
+			continue
+		}
 		c := l.touched[n-1]
 		l.touched = l.touched[:n-1]
 		l.conns[c].touched = false
@@ -617,7 +636,10 @@ func (l *loop) send(c, i int32) {
 	if f.ready == traffic.Never {
 		f.ready = conn.since
 		if f.ready > f.taken { // it waited; as much of that as the loop had been late is the client's part
-			f.ready = max(f.due, f.ready-f.late)
+			f.ready = max(f.from, f.ready-f.late)
+		}
+		if f.from > f.due { // its session's turn came later than a connection
+			f.ready = max(f.ready, f.from)
 		}
 	}
 	conn.used, f.active = true, true
@@ -956,7 +978,7 @@ func (l *loop) Reset(tag int32, e http2.Exchange, code uint32, unprocessed bool)
 	}
 	f.retries++
 	l.figures.retries++
-	if l.Reuse == Session && f.item.Request.Session != "" {
+	if l.Reuse == Session && f.item.session() != "" {
 		l.release(tag)
 		f.first, f.status = traffic.Never, 0
 		l.conns[l.current].own.pushFront(l.flights, tag, byTurn)
@@ -1073,6 +1095,9 @@ func (l *loop) conclude(i int32, outcome traffic.Outcome, class string, at time.
 	if f.conn != none {
 		r.Conn = l.first + int(f.conn)
 	}
+	if f.turn != unordered {
+		l.leaveLine(i, at)
+	}
 	l.flights.give(i)
 	l.row(&r)
 }
@@ -1104,6 +1129,10 @@ func (l *loop) expire() {
 
 func (l *loop) timeout(i int32) {
 	f := &l.flights.all[i]
+	if f.turn == awaiting || f.turn == freed {
+		l.conclude(i, traffic.Timeout, TimeoutSession, l.now)
+		return
+	}
 	if f.waiting {
 		class := TimeoutQueue
 		if l.stands == 0 && l.dials > 0 {

@@ -64,7 +64,14 @@ func (c *counted) Record(rows []traffic.Result) {
 // playInstantly plays n requests of a closed loop on a loop that has no kernel beneath it, and gives what it allocated.
 func playInstantly(tb testing.TB, n int) (bytes, objects uint64) {
 	tb.Helper()
-	e := &engine{Options: Options{Address: "127.0.0.1:1", Connections: 50, Timeout: time.Hour, Until: time.Hour}}
+	o := Options{Address: "127.0.0.1:1", Connections: 50, Timeout: time.Hour, Until: time.Hour}
+	return playItems(tb, o, n, []Item{{ID: ID(1, 1), Phase: traffic.PhaseStage, Due: AsSoonAsPossible, Request: ptr(get("/"))}})
+}
+
+// playItems plays n requests that are the items in turn.
+func playItems(tb testing.TB, o Options, n int, items []Item) (bytes, objects uint64) {
+	tb.Helper()
+	e := &engine{Options: o}
 	if err := e.fill(); err != nil {
 		tb.Fatal(err)
 	}
@@ -74,10 +81,9 @@ func playInstantly(tb testing.TB, n int) (bytes, objects uint64) {
 	net := &instant{start: r.start, answer: []byte("HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 5\r\n\r\nhello")}
 	l.reactor, l.connector = net, net
 	r.loops = []*loop{l}
-	request, id := ptr(get("/")), ID(1, 1)
-	item, left := Item{ID: id, Phase: traffic.PhaseStage, Due: AsSoonAsPossible, Request: request}, n
+	left := n
 	net.feed = func() {
-		for left > 0 && l.ring.push(&item) {
+		for left > 0 && l.ring.push(&items[left%len(items)]) {
 			left--
 		}
 		l.ring.closed.Store(left == 0)
@@ -97,6 +103,21 @@ func TestALoopAllocatesNothingForARequest(t *testing.T) {
 	const n = 200_000
 	playInstantly(t, 1000)
 	if bytes, objects := playInstantly(t, n); objects > 100 {
+		t.Errorf("%d requests allocated %d objects, %d bytes", n, objects, bytes)
+	}
+}
+
+// Nor does one that waits for its session, of which there are more than connections.
+func TestAnOrderedRequestAllocatesNothing(t *testing.T) {
+	const n = 60_000 // so many may wait
+	var items []Item
+	for i := range 80 {
+		request := get("/")
+		request.Session = string(rune('A' + i))
+		items = append(items, Item{ID: ID(1, uint64(i)), Phase: traffic.PhaseStage, Request: &request})
+	}
+	o := Options{Address: "127.0.0.1:1", Connections: 50, Timeout: time.Hour, Ordered: true}
+	if bytes, objects := playItems(t, o, n, items); objects > 100+uint64(5*len(items)) { // each item's bytes are made once
 		t.Errorf("%d requests allocated %d objects, %d bytes", n, objects, bytes)
 	}
 }

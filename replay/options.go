@@ -43,11 +43,12 @@ type Options struct {
 	Protocol    Protocol
 	Connections int // from 1; with Session and Fresh the most that are open at once
 	Reuse       Reuse
+	Ordered     bool          // a session's next request waits until its predecessor has ended, whatever its outcome; only in an open loop
 	Streams     int           // HTTP/2: the most under way on a connection, from 1; the server may allow fewer
 	Timeout     time.Duration // of a request, from due
 	Until       time.Duration // when a closed loop ends, counted from start; 0 for an open loop
 	Overload    Overload
-	Queue       int           // how many requests may wait for a connection (0: DefaultQueue)
+	Queue       int           // how many requests may wait for a connection, or with Ordered for their session (0: DefaultQueue)
 	Quantum     time.Duration // requests that fall due within it are sent by one wake-up, so its first may be that late; 0: each on time
 	Precise     bool          // spin before an instant instead of sleeping up to it: costs a core
 	Source      netip.Addr    // the local address to connect from; the zero Addr leaves it to the kernel

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -21,8 +22,12 @@ type Item struct {
 	Route   string // what the route model says; empty without a mesh
 	Phase   traffic.Phase
 	Due     time.Duration    // from the start of the run, never falling within a plan; or AsSoonAsPossible
+	Session string           // where it is not Request.Session: each round of a capture has sessions of its own
 	Request *traffic.Request // never changed once it was yielded; items that send the same share it, and so its prepared bytes
 }
+
+// session is what the item shares with others: their connection (Session), their order (Ordered); "" is a session of its own.
+func (it *Item) session() string { return cmp.Or(it.Session, it.Request.Session) }
 
 // result begins the item's Result, as a request that was never sent.
 func (it *Item) result() traffic.Result {

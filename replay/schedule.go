@@ -210,7 +210,8 @@ func ParseStages(text string) (stages []Stage, err error) {
 }
 
 // Requests opens the requests of a plan, once more for each time that the plan is ranged over. next gives them one after the
-// other, as items without id, phase and due time, and io.EOF behind the last; stop frees what they took.
+// other, as items without id and phase, and io.EOF behind the last; stop frees what they took. The due time of what was
+// captured is the capture's own, from its first request on and never falling; else it is not set.
 type Requests func() (next func() (Item, error), stop func())
 
 // Repeat gives the same request for ever.
@@ -239,6 +240,27 @@ func PlanAt(arrivals iter.Seq[Arrival], seed uint64, requests Requests) Plan {
 	}
 }
 
+// DueAsCaptured is when a request is due that came so long after the first one of its capture: each from its own instant, none
+// from the one before, so that nothing adds up. int64 nanoseconds of up to 104 days are float64 without loss, and the quotient
+// of two float64 is off by half a unit in its last place, so the instant is the ideal one rounded for as long as a plan may
+// last.
+func DueAsCaptured(since time.Duration, speed float64) time.Duration {
+	return time.Duration(math.Round(float64(since) / speed))
+}
+
+// CheckCaptured tells what of a capture cannot be planned: requests in all, the last of them that long after the first.
+func CheckCaptured(requests int, length time.Duration, speed float64) error {
+	switch lasts := float64(length) / speed; {
+	case !(speed > 0) || math.IsInf(speed, 0):
+		return fmt.Errorf("a speed of %g: give a positive one", speed)
+	case requests > maxPlanned:
+		return fmt.Errorf("%d requests: a plan has %d at the most; play the capture in parts", requests, maxPlanned)
+	case lasts > float64(maxLength):
+		return fmt.Errorf("it lasts %.0f hours: %v is the most; play it faster or in parts", lasts/float64(time.Hour), maxLength)
+	}
+	return nil
+}
+
 // PlanAsCaptured sends each request when it came in the capture, speed times as fast.
 func PlanAsCaptured(speed float64, seed uint64, requests Requests) Plan {
 	return func(yield func(Item, error) bool) {
@@ -252,7 +274,7 @@ func PlanAsCaptured(speed float64, seed uint64, requests Requests) Plan {
 			}
 			item.ID, item.Phase = id(), traffic.PhaseStage
 			if err == nil {
-				item.Due = time.Duration(math.Round(float64(item.Request.At) / speed))
+				item.Due = DueAsCaptured(item.Due, speed)
 			}
 			if !yield(item, err) || err != nil {
 				return

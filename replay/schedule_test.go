@@ -355,7 +355,7 @@ func some(end error, stopped *int, times ...time.Duration) Requests {
 				return Item{}, end
 			}
 			i++
-			return Item{Name: fmt.Sprint(i), Request: &traffic.Request{At: times[i-1]}}, nil
+			return Item{Name: fmt.Sprint(i), Due: times[i-1], Request: &traffic.Request{At: times[i-1]}}, nil
 		}, func() { *stopped++ }
 	}
 }
@@ -439,5 +439,56 @@ func TestIDs(t *testing.T) {
 	}
 	if got := ID(1, 2); got != "bcd9dbb49673066b" {
 		t.Errorf("ID(1, 2) = %s: ids of equal seeds must stay the same", got)
+	}
+}
+
+// A capture that spans five hours, with gaps of all sizes: each request, the last one too, is due within a microsecond of its
+// ideal instant, whatever the speed.
+func TestNoDriftAsCaptured(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	const span = 5 * time.Hour
+	var times []time.Duration
+	for at := time.Duration(0); at < span; at += time.Duration(math.Exp(24 * random.Float64())) { // 1 ns to 26 s
+		times = append(times, at)
+	}
+	times = append(times, span)
+	for _, speed := range []string{"0.5", "1", "3", "0.7", "10", "9999.9"} {
+		exact, _ := new(big.Rat).SetString(speed)
+		factor, _ := strconv.ParseFloat(speed, 64)
+		stopped, i := 0, 0
+		for item, err := range PlanAsCaptured(factor, 1, some(io.EOF, &stopped, times...)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ideal := new(big.Rat).Quo(new(big.Rat).SetInt64(int64(times[i])), exact)
+			off := new(big.Rat).Sub(ideal, new(big.Rat).SetInt64(int64(item.Due)))
+			if off.Abs(off).Cmp(big.NewRat(1, 1)) > 0 {
+				t.Fatalf("× %s: request %d is due at %v, %s ns off its ideal instant", speed, i, item.Due, off.FloatString(3))
+			}
+			i++
+		}
+		if i != len(times) {
+			t.Errorf("× %s: %d of %d requests", speed, i, len(times))
+		}
+	}
+}
+
+func TestCheckCaptured(t *testing.T) {
+	for name, c := range map[string]struct {
+		requests int
+		length   time.Duration
+		speed    float64
+		want     string
+	}{
+		"good":      {10, 30 * 24 * time.Hour, 1, ""},
+		"no speed":  {10, time.Hour, 0, "a speed of 0"},
+		"no number": {10, time.Hour, math.NaN(), "a speed of NaN"},
+		"too many":  {100_000_001, time.Hour, 1, "100000001 requests: a plan has 100000000 at the most"},
+		"too long":  {10, 30*24*time.Hour + time.Second, 1, "720h0m0s is the most"},
+		"too slow":  {10, math.MaxInt64, 1e-300, "720h0m0s is the most"},
+	} {
+		if err := CheckCaptured(c.requests, c.length, c.speed); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
 	}
 }

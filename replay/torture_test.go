@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,7 @@ func drawRun(seed uint64) *torture {
 		r.requests, r.rate, r.options.Timeout, r.server.Big, r.stop, r.options.Until = 20, 20, 20*time.Second, 100<<20, 0, 0
 		r.server.Weights = map[chaos.Kind]int{chaos.Plain: 3, chaos.Trailers: 1, chaos.Big: 2, chaos.CloseInBody: 1}
 	}
+	r.options.Ordered = random.IntN(3) == 0 && !math.IsInf(r.rate, 1) // a closed loop has no order
 	return r
 }
 
@@ -136,12 +138,22 @@ func (r *torture) String() string {
 	if o.Portable {
 		path = "portable"
 	}
-	return fmt.Sprintf("seed %d: %s %s, %d connections of %d streams in %d loops, %s, %s, queue %d, time-out %v, quantum %v, %d requests at %.0f/s, stop %v, until %v",
-		r.seed, path, o.Protocol, o.Connections, o.Streams, o.Loops, o.Reuse, o.Overload, o.Queue, o.Timeout, o.Quantum, r.requests, r.rate, r.stop, o.Until)
+	order := ""
+	if o.Ordered {
+		order = ", ordered"
+	}
+	return fmt.Sprintf("seed %d: %s %s, %d connections of %d streams in %d loops, %s%s, %s, queue %d, time-out %v, quantum %v, %d requests at %.0f/s, stop %v, until %v",
+		r.seed, path, o.Protocol, o.Connections, o.Streams, o.Loops, o.Reuse, order, o.Overload, o.Queue, o.Timeout, o.Quantum, r.requests, r.rate, r.stop, o.Until)
+}
+
+// place is where a planned request stands in its session.
+type place struct {
+	session string
+	number  int // in the plan
 }
 
 // plan draws the requests, some of which share one. planned gets the ids that were yielded.
-func (r *torture) plan(planned map[string]bool) replay.Plan {
+func (r *torture) plan(planned map[string]place) replay.Plan {
 	var pool []*traffic.Request
 	for i := range 1 + r.random.IntN(30) {
 		q := &traffic.Request{Method: pick(r.random, "GET", "GET", "GET", "HEAD", "POST", "PUT"), Scheme: "http", Authority: "a.example.com", Path: fmt.Sprint("/", i),
@@ -158,7 +170,10 @@ func (r *torture) plan(planned map[string]bool) replay.Plan {
 			if math.IsInf(r.rate, 1) {
 				item.Due = replay.AsSoonAsPossible
 			}
-			planned[item.ID] = true
+			if item.Request.Session != "" && r.random.IntN(2) == 0 {
+				item.Session = item.Request.Session + "\x002"
+			}
+			planned[item.ID] = place{cmp.Or(item.Session, item.Request.Session), int(i)}
 			if !yield(item, nil) {
 				return
 			}
@@ -198,7 +213,7 @@ func (r *torture) play(t *testing.T, totals tally) error {
 		defer cancel()
 		ctx = stopped
 	}
-	planned := map[string]bool{}
+	planned := map[string]place{}
 	var rows kept
 	var played replay.Played
 	done := make(chan error, 1)
@@ -217,7 +232,7 @@ func (r *torture) play(t *testing.T, totals tally) error {
 }
 
 // check holds the rows against the plan and the ledger.
-func (r *torture) check(rows []traffic.Result, planned map[string]bool, played replay.Played, ledger []chaos.Entry, totals tally) error {
+func (r *torture) check(rows []traffic.Result, planned map[string]place, played replay.Played, ledger []chaos.Entry, totals tally) error {
 	entries := map[string][]chaos.Entry{}
 	for _, e := range ledger {
 		entries[e.ID] = append(entries[e.ID], e)
@@ -226,7 +241,7 @@ func (r *torture) check(rows []traffic.Result, planned map[string]bool, played r
 	retries, seen := 0, map[string]bool{}
 	for i := range rows {
 		row := &rows[i]
-		if seen[row.ID] || !planned[row.ID] {
+		if _, known := planned[row.ID]; seen[row.ID] || !known {
 			wrong = append(wrong, fmt.Errorf("id %s is there twice, or was not planned", row.ID))
 		}
 		seen[row.ID] = true
@@ -235,6 +250,10 @@ func (r *torture) check(rows []traffic.Result, planned map[string]bool, played r
 		}
 		retries += row.Retries
 		totals[strings.TrimSuffix(string(row.Outcome)+" "+row.Error, " ")]++
+	}
+	if r.options.Ordered {
+		wrong = append(wrong, outOfOrder(rows, planned)...)
+		totals["runs with ordered sessions"]++
 	}
 	for id := range entries {
 		if !seen[id] {
@@ -249,6 +268,24 @@ func (r *torture) check(rows []traffic.Result, planned map[string]bool, played r
 	totals["retries"] += retries
 	totals["runs on "+string(r.options.Protocol)]++
 	return errors.Join(wrong[:min(len(wrong), maxReported)]...)
+}
+
+// outOfOrder tells of the rows that were sent before all that came before them in their session had ended.
+func outOfOrder(rows []traffic.Result, planned map[string]place) (wrong []error) {
+	inPlan := slices.Clone(rows)
+	slices.SortFunc(inPlan, func(a, b traffic.Result) int { return planned[a.ID].number - planned[b.ID].number })
+	ended := map[string]time.Duration{}
+	for _, row := range inPlan {
+		session := planned[row.ID].session
+		if session == "" {
+			continue
+		}
+		if row.Sent != traffic.Never && row.Sent < ended[session] {
+			wrong = append(wrong, fmt.Errorf("%+v was sent while its session %q was under way until %v", row, session, ended[session]))
+		}
+		ended[session] = max(ended[session], row.End)
+	}
+	return wrong
 }
 
 // instants checks a row for itself.

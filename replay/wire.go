@@ -30,7 +30,8 @@ const (
 	Closed         = "closed"    // the connection ended before the response did
 	Malformed      = "malformed" // what came was no HTTP response
 	BadRequest     = "bad_request"
-	TimeoutQueue   = "timeout_queue" // waiting for a connection
+	TimeoutQueue   = "timeout_queue"   // waiting for a connection
+	TimeoutSession = "timeout_session" // waiting for its predecessor in its session (Options.Ordered)
 	TimeoutSend    = "timeout_send"
 	TimeoutHeaders = "timeout_headers"
 	TimeoutBody    = "timeout_body"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"umbra/internal/arrivals"
 	"umbra/internal/evidence"
 	"umbra/internal/host"
 	"umbra/internal/summary"
@@ -32,11 +33,13 @@ type Report struct {
 	// folder does not tell.
 	Client      *Client           `json:"client,omitempty"`
 	Connections *host.Connections `json:"connections,omitempty"`
-	Mesh        *Mesh             `json:"mesh,omitempty"`
-	Load        string            `json:"load,omitempty"` // what was played, in a few words
-	Seed        uint64            `json:"seed,omitempty"`
-	Warnings    []string          `json:"warnings,omitempty"`
-	Run         evidence.Record   `json:"run"`
+	// Arrivals is how the replay's arrivals compare with those of its capture; nil where they were not captured.
+	Arrivals *arrivals.Shape `json:"arrivals,omitempty"`
+	Mesh     *Mesh           `json:"mesh,omitempty"`
+	Load     string          `json:"load,omitempty"` // what was played, in a few words
+	Seed     uint64          `json:"seed,omitempty"`
+	Warnings []string        `json:"warnings,omitempty"`
+	Run      evidence.Record `json:"run"`
 }
 
 // Mesh is the mesh as it was configured.

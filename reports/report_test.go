@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"umbra/internal/arrivals"
 	"umbra/internal/evidence"
 	"umbra/internal/host"
 	"umbra/internal/summary"
@@ -58,9 +59,15 @@ func sample() *Report {
 		Connections: &host.Connections{Addresses: []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"}, Resolve: 1200 * time.Microsecond,
 			Dial: host.Handshakes{Count: 50, Failed: 1, P50: 200 * time.Microsecond, P99: time.Millisecond, Max: 3 * time.Millisecond},
 			TLS:  host.Handshakes{Count: 50, P50: 2 * time.Millisecond, P99: 5 * time.Millisecond, Max: 9 * time.Millisecond}, Retries: 3, Most: 50, Wakeups: 12345},
+		Arrivals: &arrivals.Shape{Due: arrivals.Gaps{N: 899, P10: 10 * time.Microsecond, P50: 3 * time.Millisecond, P90: 20 * time.Millisecond, P99: 90 * time.Millisecond, Max: 2 * time.Second},
+			Sent:     arrivals.Gaps{N: 889, P10: 12 * time.Microsecond, P50: 3100 * time.Microsecond, P90: 20 * time.Millisecond, P99: 91 * time.Millisecond, Max: 2 * time.Second},
+			Distance: 0.1234, Beyond: 0.0042, Tolerance: 200 * time.Microsecond, LeftOut: 3, Differs: true},
 		Load: "a scripted mix for 10s", Seed: 7,
 		Warnings: []string{"istio.yaml:7: host overlap"},
 		Run: evidence.Record{Version: "1.0", Command: []string{"umbra", "run", "canary-10.yaml"}, Mesh: "embedded", Transport: "portable", Machine: evidence.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},
+			Capture: &evidence.Capture{File: "shop.jsonl.zst", Source: "shop.pcapng", Speed: 2, Ordered: true, Captured: 1000, Replayed: 900, Rounds: 3, Outside: 15, Sampled: 5, Unsafe: 80,
+				Methods: []evidence.MethodLeft{{Method: "POST", Count: 60}, {Method: "DELETE", Count: 20}},
+				Loss:    evidence.NewLoss(map[string]int64{"requests_incomplete": 100, "requests_without_response": 7, "gaps": 3, "segments_reordered": 9}, 1000)},
 			Faults: "duplicate=0.01", NotModelled: []string{"DestinationRule shop/my-app: outlier detection (istio.yaml:12)"}, Stages: []verdict.Stage{{Begin: time.Second, End: 11 * time.Second, Asked: 1000}}, Quantum: 100 * time.Microsecond, Started: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), Finished: true},
 	}
 	r.Close()
@@ -223,6 +230,7 @@ func TestHostileStrings(t *testing.T) {
 			r.Verdicts[0].Items[0].Route, r.Verdicts[0].Items[0].Cluster = hostile, hostile
 			r.Figures.Names[0].Name, r.Figures.Errors[0].Class, r.Figures.Errors[0].Examples[0] = hostile, hostile, hostile
 			r.Run.Transport, r.Connections.Addresses[0], r.Client.Diagnosis[0] = hostile, hostile, hostile
+			r.Run.Capture.File, r.Run.Capture.Methods[0].Method, r.Run.Capture.Loss.Hidden[0].Cause = hostile, hostile, hostile
 			r.Mesh.Routes[0].Name, r.Mesh.Host, r.Warnings[0], r.Run.Command = hostile, hostile, hostile, []string{hostile}
 			r.Close()
 			for _, line := range strings.Split(rendered(t, r, false), "\n") {
@@ -281,5 +289,51 @@ func TestClientWithoutRequests(t *testing.T) {
 	c := NewClient(&host.Diagnosis{Total: host.Usage{Process: &host.Process{User: time.Second}}})
 	if c.Process.PerRequest != time.Second || c.Loops != nil || c.Steal != nil {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What was left out and lost is told in words, and what was not is not mentioned.
+func TestCaptureInWords(t *testing.T) {
+	loss := func(causes map[string]int64) evidence.Loss { return evidence.NewLoss(causes, 900) }
+	for name, c := range map[string]struct {
+		capture evidence.Capture
+		want    string
+	}{
+		"all of it":    {evidence.Capture{Captured: 900, Replayed: 900, Rounds: 1, Loss: loss(nil)}, "of 900 captured: 900 replayed the capture lost no request"},
+		"by a list":    {evidence.Capture{Captured: 900, Replayed: 899, Rounds: 1, Unasked: 1, Methods: []evidence.MethodLeft{{Method: "GET", Count: 1}}, Loss: loss(nil)}, "899 replayed, 1 left out by their methods (GET 1) the capture lost no request"},
+		"lost some":    {evidence.Capture{Captured: 900, Replayed: 900, Rounds: 2, Loss: loss(map[string]int64{"requests_incomplete": 100})}, "900 replayed; 2 rounds of it the capture lost 100 requests that it knows of (requests_incomplete 100): 90 % are whole"},
+		"lost unknown": {evidence.Capture{Captured: 900, Replayed: 900, Loss: loss(map[string]int64{"gaps": 2})}, "900 replayed what the capture could not read may have held requests that nobody can count: gaps 2"},
+	} {
+		r := sample()
+		r.Run.Capture = &c.capture
+		if got := strings.Join(strings.Fields(rendered(t, r, false)), " "); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q is not in %s", name, c.want, got)
+		}
+	}
+}
+
+// A shape that differs is said to, and how.
+func TestArrivalsInWords(t *testing.T) {
+	for name, c := range map[string]struct {
+		distance, beyond float64
+		says             string
+	}{
+		"alike":           {0.05, 0.01, ""},
+		"in small gaps":   {0.5, 0.01, "in their small gaps alone"},
+		"not at all like": {0.5, 0.4, "not shaped as the capture's"},
+	} {
+		r := sample()
+		r.Arrivals.Distance, r.Arrivals.Beyond, r.Arrivals.Differs = c.distance, c.beyond, c.distance > arrivals.Noticeable
+		got := rendered(t, r, false)
+		for _, words := range []string{"in their small gaps alone", "not shaped as the capture's"} {
+			if strings.Contains(got, words) != (words == c.says) {
+				t.Errorf("%s: %q is told %v", name, words, words != c.says)
+			}
+		}
+	}
+	r := sample()
+	r.Arrivals, r.Run.Capture = nil, nil
+	if got := rendered(t, r, false); strings.Contains(got, "\nArrivals") || strings.Contains(got, "\nCapture") {
+		t.Error(got)
 	}
 }

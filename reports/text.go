@@ -31,6 +31,8 @@ func (r *Report) Text(w io.Writer, colours bool) error {
 	}
 	t.mesh(r.Mesh)
 	t.figures(r)
+	t.capture(r.Run.Capture)
+	t.arrivals(r.Arrivals)
 	t.client(r)
 	t.connections(r.Connections)
 	t.list("Warnings", r.Warnings)

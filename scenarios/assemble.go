@@ -114,12 +114,41 @@ func (r *reader) traffic(s *Scenario, raw *value[rawTraffic], dir string, blind 
 		s.Mix = r.mix(raw.v.mix, s, &tables{dir: dir, blind: blind})
 	}
 	if raw.v.capture.given() {
-		c := raw.v.capture.v
-		s.Capture = &Capture{absolutePath(dir, c.file.v), c.speed.v}
-		if c.file.given() && !blind {
-			r.captureFile(c.file, s.Capture.File)
-		}
+		r.capture(s, &raw.v.capture.v, dir, blind)
 	}
+}
+
+func (r *reader) capture(s *Scenario, c *rawCapture, dir string, blind bool) {
+	s.Load.Ordered = c.ordered.v == bySession
+	s.Capture = &Capture{File: absolutePath(dir, c.file.v), Speed: c.speed.v, Selection: Selection{
+		From: c.from.v, To: c.to.v, First: int(c.first.v), Methods: r.methods(c.methods), Sample: c.sample.v, Seed: s.Load.Seed, Loops: int(c.loops.v)}}
+	if s.rewriting = r.rewrite(c.rewrite); s.rewriting != nil {
+		s.Capture.Rewrite = s.rewriting.Rewrite
+	}
+	if c.to.given() && c.from.usable() && c.to.v <= c.from.v {
+		r.fault(c.to.at, "traffic.capture.to: nothing lies between from, %v, and %v; give a later end", c.from.v, c.to.v)
+	}
+	if c.sample.given() && c.sample.v == 0 {
+		r.fault(c.sample.at, "traffic.capture.sample: of 0%% of the sessions nothing would be sent; give more")
+	}
+	if c.file.given() && !blind {
+		r.captureFile(c.file, s.Capture.File)
+	}
+}
+
+// methods are those that are replayed; nil: all.
+func (r *reader) methods(raw value[[]value[string]]) (methods []string) {
+	for _, m := range raw.v {
+		switch {
+		case m.bad:
+		case m.v == "CONNECT":
+			r.fault(m.at, "traffic.capture.methods: CONNECT is never mirrored and cannot be replayed; leave it out")
+		case slices.Contains(methods, m.v):
+			r.fault(m.at, "traffic.capture.methods names %s twice; remove one", m.v)
+		}
+		methods = append(methods, m.v)
+	}
+	return methods
 }
 
 // captureFile refuses what is no traffic file.
@@ -339,8 +368,14 @@ func (r *reader) arrivals(c LoadConfig, raw *rawScenario, root *yaml.Node) {
 	case l.stages.at == nil && !l.arrivals.bad:
 		r.fault(here, "load.stages is missing; add at least one, like stages: [{rate: 200, for: 10s}]")
 	}
-	if speed := capture.v.speed; !captured && speed.given() && !l.arrivals.bad {
+	if captured || l.arrivals.bad {
+		return
+	}
+	if speed := capture.v.speed; speed.given() {
 		r.fault(speed.at, "traffic.capture.speed: only captured arrivals have a speed; leave it out, or use load.arrivals: captured")
+	}
+	if loops := capture.v.loops; loops.given() {
+		r.fault(loops.at, "traffic.capture.loops: the stages say how many requests there are, and the capture begins again where it ends; leave it out, or use load.arrivals: captured")
 	}
 }
 

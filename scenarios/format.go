@@ -54,8 +54,12 @@ type (
 		headers                  value[[]entry[string]]
 	}
 	rawCapture struct {
-		file  value[string]
-		speed value[float64]
+		file, ordered value[string]
+		speed, sample value[float64]
+		loops, first  value[uint64]
+		from, to      value[time.Duration]
+		methods       value[[]value[string]] // nil: all
+		rewrite       value[rawRewrite]
 	}
 	rawLoad struct {
 		arrivals, protocol, reuse, overload value[string]
@@ -167,7 +171,36 @@ func captureShape() shape[rawCapture] {
 	return object(nil,
 		key("file", "The traffic file, relative to the scenario.", text("the name of a traffic file", `.`), func(c *rawCapture) *value[string] { return &c.file }).must(),
 		key("speed", "How many times faster than recorded; with captured arrivals only.", number("a number above 0 and below 10000", 0, 10000), func(c *rawCapture) *value[float64] { return &c.speed }).or("1"),
+		key("ordered", "time: each request goes when it is due; session: besides, the next request of a session waits until its predecessor has ended.", oneOf(byTime, bySession), func(c *rawCapture) *value[string] { return &c.ordered }).or(byTime),
+		key("loops", "How often it is replayed, one round behind the other, each with sessions of its own; with captured arrivals only.", integer("a whole number from 1 to 1000000", 1, 1e6), func(c *rawCapture) *value[uint64] { return &c.loops }).or("1"),
+		key("from", "Leave out what came before, counted from the start of the capture.", duration(true), func(c *rawCapture) *value[time.Duration] { return &c.from }).or("0s"),
+		key("to", "Leave out what came then and later, counted from the start of the capture.", duration(false), func(c *rawCapture) *value[time.Duration] { return &c.to }),
+		key("first", "Of what from and to leave, only so many requests.", integer("a whole number from 1 to 100000000", 1, 1e8), func(c *rawCapture) *value[uint64] { return &c.first }),
+		key("sample", "The share of the sessions that is replayed, each whole.", percent("a percentage above 0% and up to 100%"), func(c *rawCapture) *value[float64] { return &c.sample }).or("100%"),
+		key("methods", "safe: only GET, HEAD, OPTIONS and TRACE are replayed; all; or a list. The others are left out, and the report counts them.", methodsShape(), func(c *rawCapture) *value[[]value[string]] { return &c.methods }).or(onlySafe),
+		key("rewrite", "Changes to each request.", rewriteShape(), func(c *rawCapture) *value[rawRewrite] { return &c.rewrite }),
 	)
+}
+
+// The words of traffic.capture.ordered and methods.
+const (
+	byTime     = "time"
+	bySession  = "session"
+	onlySafe   = "safe"
+	allMethods = "all"
+)
+
+// methodsShape reads the methods that are replayed; "all" is none in particular.
+func methodsShape() shape[[]value[string]] {
+	word := as(oneOf(onlySafe, allMethods), func(word string, n *yaml.Node) (methods []value[string]) {
+		if word == onlySafe {
+			for _, m := range SafeMethods {
+				methods = append(methods, value[string]{v: m, at: n})
+			}
+		}
+		return methods
+	})
+	return scalarOr(word, list(text("an HTTP method in capitals, like GET", `^[A-Z][-A-Z0-9]*$`)))
 }
 
 func loadShape() shape[rawLoad] {

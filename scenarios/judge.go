@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"umbra/internal/arrivals"
 	"umbra/internal/evidence"
 	"umbra/internal/host"
 	"umbra/internal/mesh"
@@ -30,6 +31,7 @@ type Judgement struct {
 	Verdicts []verdict.Verdict // without a scenario the rate's alone
 	Doubts   []string          // what the folder lacks; the run is then partial
 	Client   *host.Diagnosis   // what the client measured of itself; nil where it did not
+	Arrivals *arrivals.Shape   // how those of the replay compare with the capture's; nil where they were not captured, or no rows are kept
 }
 
 // folder is a run folder being read.
@@ -162,6 +164,7 @@ func (f *folder) lacks(format string, args ...any) {
 func (f *folder) results() error {
 	s := summary.New()
 	s.In(f.out.Record.Stages)
+	shape := f.shape()
 	err := f.open(evidence.Results, func(file *os.File) error {
 		start, batches, err := traffic.ReadResultBatches(bufio.NewReaderSize(file, 1<<20))
 		if err != nil {
@@ -178,11 +181,25 @@ func (f *folder) results() error {
 				return err
 			}
 			f.add(rows, s)
+			if shape != nil {
+				shape.Add(rows)
+			}
 		}
 		return nil
 	})
 	f.out.Figures = s.Figures()
+	if shape != nil {
+		f.out.Arrivals = shape.Close()
+	}
 	return errors.Join(err, s.Close())
+}
+
+// shape compares the arrivals with the capture's; nil where there is none that they follow.
+func (f *folder) shape() *arrivals.Compare {
+	if c := f.out.Record.Capture; c == nil || c.Speed == 0 {
+		return nil
+	}
+	return arrivals.New(f.out.Record.Quantum)
 }
 
 func (f *folder) add(rows []traffic.Result, s *summary.Summary) {

@@ -148,9 +148,20 @@ func TestLoadDefaults(t *testing.T) {
 
 func TestLoadCapture(t *testing.T) {
 	s := mustLoad(t, filepath.Join("testdata", "valid-capture.yaml"))
-	want := &Capture{absolutePath("testdata", "valid-traffic.jsonl.zst"), 2}
+	want := &Capture{File: absolutePath("testdata", "valid-traffic.jsonl.zst"), Speed: 2, Selection: Selection{Methods: SafeMethods, Sample: 100, Seed: 1, Loops: 1}}
 	if d := cmp.Diff(want, s.Capture); d != "" || s.Load.Arrivals != Captured || s.Mix != nil {
 		t.Errorf("arrivals %s, mix %v\n%s", s.Load.Arrivals, s.Mix, d)
+	}
+}
+
+func TestLoadASelection(t *testing.T) {
+	s := mustLoad(t, filepath.Join("testdata", "valid-capture-selection.yaml"))
+	want := &Capture{File: absolutePath("testdata", "valid-traffic.jsonl.zst"), Speed: 0.5,
+		Selection: Selection{From: time.Minute, To: 2 * time.Hour, First: 1000, Methods: []string{"GET", "POST"}, Sample: 12.5, Seed: 7, Loops: 3},
+		Rewrite: &Rewrite{Host: "shop.example.com", Paths: []PathRule{{"^/v1/(.*)$", "/$1"}, {"debug=(?P<on>[01])", "trace=${on}&price=$$"}},
+			Headers: []traffic.Header{{"x-replayed", "yes"}, {"x-forwarded-for", ""}}}}
+	if d := cmp.Diff(want, s.Capture); d != "" || !s.Load.Ordered || !s.Load.Options("").Ordered {
+		t.Errorf("ordered %v\n%s", s.Load.Ordered, d)
 	}
 }
 
@@ -277,7 +288,7 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"a-word", "api-version", "kind", "unknown-keys", "units", "types", "text", "missing-keys", "mix-and-capture",
-		"no-traffic", "weights-odd", "arrivals", "stages-empty", "sending", "within-range", "objectives", "impact", "manifests-empty", "latency"} {
+		"no-traffic", "weights-odd", "arrivals", "stages-empty", "sending", "within-range", "objectives", "impact", "manifests-empty", "latency", "capture-keys"} {
 		if err := schema.Validate(plain(t, filepath.Join("testdata", "invalid-"+name+".yaml"))); err == nil {
 			t.Errorf("invalid-%s: the schema takes it", name)
 		}

@@ -39,14 +39,16 @@ func (s *Scenario) scripted() (next func() (replay.Item, error), stop func()) {
 
 // captured gives the capture's requests, for ever where again says so, sent to the scenario's host.
 func (s *Scenario) captured(again bool) replay.Requests {
-	recorded := s.recorded
-	if recorded == nil {
-		recorded = &Recorded{File: s.Capture.File, adapt: s.adapt}
-	}
-	requests := recorded.Requests(again)
 	return func() (func() (replay.Item, error), func()) {
+		recorded, err := s.recorded, error(nil)
+		if recorded == nil {
+			recorded, err = s.readCapture()
+		}
+		if err != nil {
+			return func() (replay.Item, error) { return replay.Item{}, err }, func() {}
+		}
 		routes := predictor{s, map[*traffic.Request]string{}}
-		next, stop := requests()
+		next, stop := recorded.Requests(again)()
 		return func() (replay.Item, error) {
 			item, err := next()
 			if err == nil {
@@ -57,8 +59,16 @@ func (s *Scenario) captured(again bool) replay.Requests {
 	}
 }
 
-// adapt sends a captured request to the scenario's host.
-func (s *Scenario) adapt(r *traffic.Request) { r.Authority, r.Scheme = s.Mesh.Host, "http" }
+// readCapture reads the capture whole.
+func (s *Scenario) readCapture() (*Recorded, error) {
+	return ReadSelection(s.Capture.File, s.Capture.Selection, s.adapt)
+}
+
+// adapt sends a captured request to the scenario's host, and changes it as the scenario says.
+func (s *Scenario) adapt(r *traffic.Request) {
+	r.Authority, r.Scheme = s.Mesh.Host, "http"
+	s.rewriting.apply(r)
+}
 
 // predictor names the routes that the gateway takes, and asks the model once only for a request that comes again.
 type predictor struct {
@@ -141,9 +151,17 @@ func (s *Scenario) CheckPlan() error {
 	if s.Capture == nil {
 		return nil
 	}
-	recorded, err := ReadTraffic(s.Capture.File, s.adapt)
+	recorded, err := s.readCapture()
 	if err != nil {
 		return err
+	}
+	if s.Load.Arrivals == Captured {
+		if err := replay.CheckCaptured(recorded.Count, recorded.Length, s.Capture.Speed); err != nil {
+			return diag.Faults{{File: s.File, Msg: "traffic.capture: " + err.Error()}}
+		}
+	}
+	if s.Load.Ordered && recorded.Sessions == 0 {
+		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("traffic.capture.ordered: no request of %s names its session; leave it out", s.Capture.File)}}
 	}
 	if s.Load.Reuse == replay.Session && recorded.Sessions == 0 {
 		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("load.reuse: no request of %s names its session; use reuse: keep or fresh", s.Capture.File)}}

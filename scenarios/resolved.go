@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -53,8 +54,25 @@ type (
 		Body    string     `yaml:"body,omitempty"`
 	}
 	resolvedCapture struct {
-		File  string  `yaml:"file"`
-		Speed float64 `yaml:"speed,omitempty"`
+		File    string           `yaml:"file"`
+		Speed   float64          `yaml:"speed,omitempty"`
+		Ordered string           `yaml:"ordered"`
+		Loops   int              `yaml:"loops,omitempty"`
+		From    string           `yaml:"from"`
+		To      string           `yaml:"to,omitempty"`
+		First   int              `yaml:"first,omitempty"`
+		Sample  string           `yaml:"sample"`
+		Methods any              `yaml:"methods"`
+		Rewrite *resolvedRewrite `yaml:"rewrite,omitempty"`
+	}
+	resolvedRewrite struct {
+		Host    string             `yaml:"host,omitempty"`
+		Paths   []resolvedPathRule `yaml:"paths,omitempty"`
+		Headers *yaml.Node         `yaml:"headers,omitempty"`
+	}
+	resolvedPathRule struct {
+		Match   string `yaml:"match"`
+		Replace string `yaml:"replace"`
 	}
 	resolvedLoad struct {
 		Arrivals    string          `yaml:"arrivals"`
@@ -152,14 +170,35 @@ func percentOf(share float64) string {
 func resolveTraffic(s *Scenario) resolvedTraffic {
 	var out resolvedTraffic
 	if s.Capture != nil {
-		out.Capture = &resolvedCapture{File: s.Capture.File}
-		if s.Load.Arrivals == Captured {
-			out.Capture.Speed = s.Capture.Speed
-		}
+		out.Capture = resolveCapture(s.Capture, &s.Load)
 	}
 	if s.Mix != nil {
 		for _, e := range s.Mix.Entries {
 			out.Mix = append(out.Mix, resolvedEntry{e.Name, e.Weight, e.Method, e.Path, headerNode(e.Headers), e.Body})
+		}
+	}
+	return out
+}
+
+func resolveCapture(c *Capture, l *LoadConfig) *resolvedCapture {
+	out := &resolvedCapture{File: c.File, Ordered: byTime, From: c.From.String(), To: shown(c.To), First: c.First, Sample: strconv.FormatFloat(c.Sample, 'f', -1, 64) + "%",
+		Methods: c.Methods}
+	if l.Arrivals == Captured {
+		out.Speed, out.Loops = c.Speed, c.Loops
+	}
+	if l.Ordered {
+		out.Ordered = bySession
+	}
+	switch {
+	case c.Methods == nil:
+		out.Methods = allMethods
+	case slices.Equal(c.Methods, SafeMethods):
+		out.Methods = onlySafe
+	}
+	if w := c.Rewrite; w != nil {
+		out.Rewrite = &resolvedRewrite{Host: w.Host, Headers: headerNode(w.Headers)}
+		for _, p := range w.Paths {
+			out.Rewrite.Paths = append(out.Rewrite.Paths, resolvedPathRule(p))
 		}
 	}
 	return out

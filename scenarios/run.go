@@ -74,11 +74,32 @@ func (r *Run) begin() error {
 	if err != nil {
 		return err
 	}
+	if r.Record.Capture, err = r.Scenario.capture(); err != nil {
+		return err
+	}
 	return broken(errors.Join(
 		os.MkdirAll(filepath.Join(r.Dir, "mesh"), 0o755),
 		os.WriteFile(filepath.Join(r.Dir, evidence.Scenario), resolved, 0o644),
 		os.WriteFile(filepath.Join(r.Dir, evidence.Manifests), documents(r.Scenario.Manifests), 0o644),
 		r.Record.Write(r.Dir)))
+}
+
+// capture is what the run replays of a capture; nil where it has none.
+func (s *Scenario) capture() (*evidence.Capture, error) {
+	if s.Capture == nil {
+		return nil, nil
+	}
+	if s.recorded == nil {
+		if err := s.CheckPlan(); err != nil {
+			return nil, err
+		}
+	}
+	c := s.recorded.Replay
+	c.Ordered = s.Load.Ordered
+	if s.Load.Arrivals == Captured {
+		c.Speed = s.Capture.Speed
+	}
+	return &c, nil
 }
 
 // broken marks an error of the mesh or the machine.

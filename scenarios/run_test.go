@@ -399,8 +399,8 @@ func TestPlanOfAKeptCapture(t *testing.T) {
 	if diff := cmp.Diff(read, kept); diff != "" {
 		t.Error(diff)
 	}
-	if read[0].Request == read[2].Request || kept[0].Request != kept[2].Request {
-		t.Error("requests are shared where the file is read, or not where it is kept")
+	if kept[0].Request != kept[2].Request {
+		t.Error("requests are not shared where the file is kept")
 	}
 	if once := items(t, replay.PlanAsCaptured(1, 1, s.recorded.Requests(false))); len(once) != 2 || once[1].Due != time.Second {
 		t.Errorf("played once: %+v", once)
@@ -410,7 +410,7 @@ func TestPlanOfAKeptCapture(t *testing.T) {
 // A traffic file too long to keep is read again while it is played.
 func TestLongTrafficIsNotKept(t *testing.T) {
 	file := captureFile(t, captured(0, "/0"), captured(1, "/1"), captured(2, "/2"), captured(3, "/3"))
-	r, err := readTraffic(file, func(r *traffic.Request) { r.Authority = "b" }, 1000)
+	r, err := readTraffic(file, Selection{}, func(r *traffic.Request) { r.Authority = "b" }, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +492,7 @@ func TestReadTraffic(t *testing.T) {
 	}{
 		"good":         {[]traffic.Request{captured(0, "/"), captured(0, "/"), captured(1, "/")}, ""},
 		"empty":        {nil, "no requests in it"},
-		"out of order": {[]traffic.Request{captured(5, "/"), captured(3, "/")}, "c.jsonl.zst:3: request 2 was captured 2ns before"},
+		"out of order": {[]traffic.Request{captured(5, "/"), captured(4, "/")}, ""},
 		"bad path":     {[]traffic.Request{captured(0, "/"), bad}, "line 3: path"},
 		"no authority": {[]traffic.Request{nobody}, "line 2: \"authority\" is missing"},
 	} {

@@ -23,7 +23,8 @@ type Scenario struct {
 	Manifests *route.Manifests
 	Table     *route.Table
 
-	recorded *Recorded // of Capture, once CheckPlan has read it
+	recorded  *Recorded  // of Capture, once CheckPlan has read it
+	rewriting *rewriting // of Capture.Rewrite; nil: none
 }
 
 // MeshConfig says what stands and where the traffic goes in.
@@ -40,6 +41,8 @@ type MeshConfig struct {
 type Capture struct {
 	File  string  // absolute
 	Speed float64 // 2 plays twice as fast; only with captured arrivals
+	Selection
+	Rewrite *Rewrite // nil: nothing but the host, which is the mesh's
 }
 
 // The arrival processes.
@@ -63,6 +66,7 @@ type LoadConfig struct {
 	Streams     int    // of a connection, with H2C
 	Reuse       replay.Reuse
 	Overload    replay.Overload
+	Ordered     bool          // see replay.Options; traffic.capture.ordered says it
 	Quantum     time.Duration // see replay.Options
 	Timeout     time.Duration // of one request, from due
 	Seed        uint64        // of everything random
@@ -73,7 +77,7 @@ type LoadConfig struct {
 
 // Options are the transport's, to play this load against host:port.
 func (l *LoadConfig) Options(address string) replay.Options {
-	o := replay.Options{Address: address, Protocol: replay.HTTP1, Connections: l.Connections, Reuse: l.Reuse,
+	o := replay.Options{Address: address, Protocol: replay.HTTP1, Connections: l.Connections, Reuse: l.Reuse, Ordered: l.Ordered,
 		Timeout: l.Timeout, Overload: l.Overload, Quantum: l.Quantum}
 	if l.Protocol == H2C {
 		o.Protocol = replay.H2C

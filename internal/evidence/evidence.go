@@ -53,6 +53,7 @@ type Record struct {
 	Errors      *float64          `json:"errors_percent,omitempty"` // how many requests of a run without a mesh may fail; nil: not asked for
 	Quantum     time.Duration     `json:"quantum_ns,omitempty"`     // requests due within it were sent by one wake-up
 	Connections *host.Connections `json:"connections,omitempty"`
+	Capture     *Capture          `json:"capture,omitempty"`   // what was replayed of a traffic file; nil where the requests were made up
 	Planned     int               `json:"planned"`             // requests that the plan had; results.arrows has a row for each
 	Collected   []string          `json:"collected,omitempty"` // pods whose receipts were fetched
 	Started     time.Time         `json:"started"`
