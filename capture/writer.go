@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"umbra/capture/internal/exchange"
+	"umbra/capture/redact"
 	"umbra/internal/traffic"
 )
 
@@ -38,6 +39,9 @@ type Writer struct {
 	redactor Redactor // nil: nothing is redacted
 	rotation Rotation
 	Loss     exchange.Loss // of all that was captured so far
+	Partial  bool          // the source could not be read to its end
+	Told     []error       // the first entries of the source that gave no request
+	lateRoom int           // how many bytes of late requests are kept in memory
 
 	archive *traffic.Archive
 	base    time.Time // what At counts from, in the open file
@@ -60,12 +64,9 @@ type laid struct {
 	request traffic.Request
 }
 
-// lateRoom is how many bytes of late requests are kept in memory.
-const lateRoom = 32 << 20
-
 // NewWriter makes a Writer of the file path, which comes into being with the first request, or at the end.
 func NewWriter(path, source string, redactor Redactor, rotation Rotation) *Writer {
-	return &Writer{path: path, source: source, redactor: redactor, rotation: rotation, Loss: exchange.Loss{}, before: exchange.Loss{}}
+	return &Writer{path: path, source: source, redactor: redactor, rotation: rotation, lateRoom: defaultMemory / 8, Loss: exchange.Loss{}, before: exchange.Loss{}}
 }
 
 // Write takes a request that began at start. Errors of the file are told by Close.
@@ -173,15 +174,18 @@ func (w *Writer) end() error {
 
 // header is that of the open file: it counts what was lost since the one before.
 func (w *Writer) header() traffic.FileHeader {
-	h := traffic.FileHeader{Source: w.source, Start: w.base.UnixNano(), Loss: map[string]int64{}}
+	h := traffic.FileHeader{Source: w.source, Start: w.base.UnixNano(), Loss: map[string]int64{}, Partial: w.Partial}
 	for cause, n := range w.Loss {
 		if more := n - w.before[cause]; more != 0 {
 			h.Loss[string(cause)] = more
 		}
 	}
 	w.before = maps.Clone(w.Loss)
-	if r, ok := w.redactor.(interface{ Counts() map[string]int64 }); ok {
-		h.Redacted = r.Counts()
+	if r, ok := w.redactor.(*redact.Redactor); ok {
+		h.Redacted = map[string]int64{}
+		for _, c := range r.Report().Counts {
+			h.Redacted[c.Rule] += c.Values
+		}
 	}
 	return h
 }
@@ -193,7 +197,7 @@ func (w *Writer) layAside(start time.Time, r *traffic.Request) {
 	}
 	w.late = append(w.late, laid{start, *r})
 	w.lateN++
-	if w.held += sizeOf(r); w.held > lateRoom {
+	if w.held += sizeOf(r); w.held > w.lateRoom {
 		w.err = w.spill()
 	}
 }
@@ -355,10 +359,10 @@ func (r *run) close() {
 
 // Flush puts all that was written into the file: what a kill cannot take.
 func (w *Writer) Flush() error {
-	if w.archive == nil || w.err != nil {
-		return w.err
+	if w.archive != nil && w.err == nil {
+		w.err = w.archive.Flush()
 	}
-	return w.archive.Flush()
+	return w.err
 }
 
 // Written is what a Writer wrote.

@@ -132,7 +132,7 @@ func (r *reader) capture(s *Scenario, c *rawCapture, dir string, blind bool) {
 		r.fault(c.sample.at, "traffic.capture.sample: of 0%% of the sessions nothing would be sent; give more")
 	}
 	if c.file.given() && !blind {
-		r.captureFile(c.file, s.Capture.File)
+		s.Capture.Raw = r.captureFile(c.file, s.Capture.File)
 	}
 }
 
@@ -151,51 +151,40 @@ func (r *reader) methods(raw value[[]value[string]]) (methods []string) {
 	return methods
 }
 
-// captureFile refuses what is no traffic file.
-func (r *reader) captureFile(file value[string], path string) {
+// captureFile tells whether a capture has still to be made a traffic file of, and refuses what is neither.
+func (r *reader) captureFile(file value[string], path string) (raw bool) {
 	f, err := os.Open(path)
 	if err != nil {
-		r.fault(file.at, "%s: %s cannot be read: %v; name a traffic file relative to the scenario", capturePath, file.v, reason(err))
-		return
+		r.fault(file.at, "%s: %s cannot be read: %v; name a traffic file or a capture relative to the scenario", capturePath, file.v, reason(err))
+		return false
 	}
 	defer f.Close()
 	head := bufio.NewReader(f)
-	if what := foreign(head); what != "" {
-		r.fault(file.at, "%s: %s is %s; this version plays traffic files only (zstd JSON Lines, traffic/v1): name one", capturePath, file.v, what)
-		return
+	begin, _ := head.Peek(4) // fewer bytes are neither
+	switch {
+	case slices.ContainsFunc(captures, func(magic string) bool { return strings.HasPrefix(string(begin), magic) }):
+		return true
+	case string(begin) != zstdMagic:
+		r.fault(file.at, "%s: %s is neither a traffic file, nor a packet capture, nor a HAR; make a traffic file of it with umbra capture, which asks what it needs to know", capturePath, file.v)
+		return false
 	}
 	t, err := traffic.NewReader(head)
 	if err != nil {
-		r.fault(file.at, "%s: %s: %v; name a traffic file (zstd JSON Lines, traffic/v1)", capturePath, file.v, err)
-		return
+		r.fault(file.at, "%s: %s: %v; name a traffic file, or make one with umbra capture", capturePath, file.v, err)
+		return false
 	}
 	t.Close()
+	return false
 }
 
 const capturePath = "traffic.capture.file"
 
-// magics are the first bytes of what people may take for a traffic file (RFC 8878, section 3.1.1, for zstd; pcap and
-// pcapng as in draft-ietf-opsawg-pcap and -pcapng).
-var magics = []struct{ begin, what string }{
-	{"\x28\xb5\x2f\xfd", ""},
-	{"\xd4\xc3\xb2\xa1", "a packet capture (pcap)"},
-	{"\xa1\xb2\xc3\xd4", "a packet capture (pcap)"},
-	{"\x4d\x3c\xb2\xa1", "a packet capture (pcap)"},
-	{"\xa1\xb2\x3c\x4d", "a packet capture (pcap)"},
-	{"\x0a\x0d\x0d\x0a", "a packet capture (pcapng)"},
-	{"{", "JSON without compression (a HAR?)"},
-}
+// zstdMagic begins a traffic file (RFC 8878, section 3.1.1).
+const zstdMagic = "\x28\xb5\x2f\xfd"
 
-// foreign says what a file is where it is not zstd.
-func foreign(r *bufio.Reader) string {
-	head, _ := r.Peek(4) // fewer bytes are no zstd either
-	for _, m := range magics {
-		if strings.HasPrefix(string(head), m.begin) {
-			return m.what
-		}
-	}
-	return "not compressed with zstd"
-}
+// captures are the first bytes of what a traffic file can be made of without being asked anything: pcap and pcapng as in
+// draft-ietf-opsawg-pcap and -pcapng, gzip, and JSON.
+var captures = []string{"\xd4\xc3\xb2\xa1", "\xa1\xb2\xc3\xd4", "\x4d\x3c\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x0a\x0d\x0d\x0a", "\x1f\x8b", "{"}
 
 // mix compiles the entries; nil where one of them has a fault.
 func (r *reader) mix(raw value[[]value[rawEntry]], s *Scenario, files *tables) *Mix {

@@ -40,6 +40,7 @@ type MeshConfig struct {
 // Capture names recorded traffic.
 type Capture struct {
 	File  string  // absolute
+	Raw   bool    // File is no traffic file but what one is to be made of; whoever runs the scenario does, and puts its name here
 	Speed float64 // 2 plays twice as fast; only with captured arrivals
 	Selection
 	Rewrite *Rewrite // nil: nothing but the host, which is the mesh's

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,7 @@ func checkCommand() *cobra.Command {
 		Short: "Validate a scenario and its manifests; every fault at once",
 		Args:  exactly("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := load(args[0])
+			s, err := loadAside(c.Context(), args[0])
 			if asJSON {
 				return checkJSON(c, s, err)
 			}
@@ -41,6 +43,16 @@ func checkCommand() *cobra.Command {
 	}
 	jsonFlag(c, &asJSON)
 	return c
+}
+
+// loadAside loads a scenario that is not to be run: what it would make of a capture goes.
+func loadAside(ctx context.Context, file string) (*scenarios.Scenario, error) {
+	dir, err := os.MkdirTemp("", "umbra-check-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	return load(ctx, file, func(string) (string, error) { return dir, nil })
 }
 
 func checkJSON(c *cobra.Command, s *scenarios.Scenario, err error) error {

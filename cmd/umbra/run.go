@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"umbra/capture"
 	"umbra/cluster"
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
@@ -80,12 +82,13 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
-	s, err := load(file)
+	dir := ""
+	s, err := load(c.Context(), file, func(name string) (string, error) {
+		dir, err = newFolder(o.out, name)
+		return dir, err
+	})
 	if err != nil {
-		return err
-	}
-	dir, err := newFolder(o.out, s.Name)
-	if err != nil {
+		os.Remove(dir) // where nothing is in it
 		return err
 	}
 	if err := o.play(c.Context(), s, faults, dir, c.ErrOrStderr()); err != nil {
@@ -101,13 +104,51 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 	return exit(status)
 }
 
-// load reads a scenario and all that it names, so that a run that begins can end.
-func load(file string) (*scenarios.Scenario, error) {
+// load reads a scenario and all that it names, so that a run that begins can end. Where it replays a capture that is no traffic
+// file yet, that is made in the folder that place gives for the scenario's name.
+func load(ctx context.Context, file string, place func(name string) (string, error)) (*scenarios.Scenario, error) {
 	s, err := scenarios.Load(file)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.CheckPlan()
+	dir, err := place(s.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err = ingest(ctx, s, dir); err == nil {
+		err = s.CheckPlan()
+	}
+	if err != nil {
+		os.Remove(filepath.Join(dir, capturedName))
+		return nil, err
+	}
+	return s, nil
+}
+
+// capturedName is the traffic file that a run makes of a capture, redacted.
+const capturedName = "traffic.jsonl.zst"
+
+// ingest makes a traffic file of what a scenario replays, where it is none.
+func ingest(ctx context.Context, s *scenarios.Scenario, dir string) error {
+	if s.Capture == nil || !s.Capture.Raw {
+		return nil
+	}
+	redactor, err := (&redaction{}).redactor()
+	if err != nil {
+		return err
+	}
+	path, err := filepath.Abs(filepath.Join(dir, capturedName))
+	if err != nil {
+		return err
+	}
+	w := capture.NewWriter(path, s.Capture.File, redactor, capture.Rotation{})
+	readErr := capture.Read(ctx, s.Capture.File, nil, capture.Options{}, w)
+	if _, err := w.Close(); readErr != nil || err != nil {
+		os.Remove(path)
+		return errors.Join(readErr, err)
+	}
+	s.Capture.File, s.Capture.Raw = path, false
+	return nil
 }
 
 func (o *runOptions) check() (mesh.Faults, error) {

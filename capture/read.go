@@ -1,0 +1,286 @@
+// Package capture turns real traffic into traffic files: packets from a file or an interface, and what other programs wrote of
+// the requests that they saw. What is lost on the way is counted by cause, and secrets are taken out before anything is written.
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"umbra/capture/internal/exchange"
+	"umbra/capture/internal/formats"
+	"umbra/internal/traffic"
+)
+
+// Options say how a source is read.
+type Options struct {
+	Format    string // one of Formats; empty: by its content
+	LogFormat string // an access log's: a name, or the text that its server has
+	Host      string // the authority of requests that name none
+	Bodyless  bool   // take requests from logs that may have had a body
+	Ports     []int  // only connections to or from these TCP ports; none: all
+	Keylog    string // a file of TLS secrets
+	Memory    int64  // bytes that buffers may take, about; 0: 256 MiB
+	Body      int64  // bytes of a request's body; 0: 16 MiB
+}
+
+// The defaults of Options, and the most that a head may take.
+const (
+	defaultMemory = 256 << 20
+	defaultBody   = 16 << 20
+	headLimit     = 1 << 20
+)
+
+// peeked is how much of a source is looked at to recognise it.
+const peeked = 64 << 10
+
+// live is what an interface's name begins with.
+const live = "iface:"
+
+// pcaps is the format of packet captures; package formats knows the others.
+const pcaps = "pcap"
+
+// logNames are the formats of access logs that have a name.
+var logNames = []string{"combined", "common", "envoy", "istio"}
+
+// Formats names the formats that can be read.
+func Formats() []string {
+	out := append([]string{pcaps}, logNames...)
+	for _, kind := range []formats.Kind{formats.HAR, formats.Log, formats.Gor, formats.EnvoyJSON, formats.VegetaJSON, formats.VegetaHTTP} {
+		out = append(out, string(kind))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Read reads a source to its end, or until ctx is done: a file, standard input ("-") or an interface ("iface:" and its name),
+// whose end ctx is meant to be. An error tells of the source as a whole; what was read before it is in w. What w could not
+// write, its Close tells.
+func Read(ctx context.Context, source string, stdin io.Reader, o Options, w *Writer) error {
+	if err := o.fill(); err != nil {
+		return err
+	}
+	if name, is := strings.CutPrefix(source, live); is {
+		return readLive(ctx, name, o, w)
+	}
+	in, name := stdin, ""
+	if source != "-" {
+		f, err := os.Open(source)
+		if err != nil {
+			return fmt.Errorf("%w; an interface is named iface:NAME", err)
+		}
+		defer f.Close()
+		in, name = f, source
+	}
+	err := readAll(ctx, in, name, o, w)
+	if w.Partial = err != nil; err != nil {
+		err = fmt.Errorf("%s: %w", source, err)
+	}
+	return err
+}
+
+func (o *Options) fill() error {
+	if o.Memory == 0 {
+		o.Memory = defaultMemory
+	}
+	if o.Body == 0 {
+		o.Body = defaultBody
+	}
+	if o.Format != "" && !slices.Contains(Formats(), o.Format) {
+		return fmt.Errorf("--format %s: choose one of %s", o.Format, strings.Join(Formats(), ", "))
+	}
+	return nil
+}
+
+// readAll recognises a stream and reads it.
+func readAll(ctx context.Context, in io.Reader, name string, o Options, w *Writer) error {
+	in, first, err := unpack(in)
+	if err != nil {
+		return err
+	}
+	if len(first) == 0 {
+		return errors.New("it is empty")
+	}
+	if o.Format == pcaps || o.Format == "" && isPackets(first) {
+		return readPackets(ctx, in, o, w)
+	}
+	requests, err := open(in, first, name, o)
+	if err != nil {
+		return err
+	}
+	return readRequests(ctx, requests, w)
+}
+
+// unpack takes off a gzip or a zstd layer, and gives the first bytes of what is in it.
+func unpack(in io.Reader) (io.Reader, []byte, error) {
+	buffered := bufio.NewReaderSize(in, peeked)
+	magic, _ := buffered.Peek(4) // what is shorter is neither
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, nil, err
+		}
+		buffered = bufio.NewReaderSize(z, peeked)
+	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(64<<20))
+		if err != nil {
+			return nil, nil, err
+		}
+		buffered = bufio.NewReaderSize(z.IOReadCloser(), peeked)
+	}
+	first, err := buffered.Peek(peeked)
+	if err != nil && len(first) == 0 && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	return buffered, first, nil
+}
+
+// magics begin packet captures: pcap with its byte orders and resolutions, and pcapng.
+var magics = []string{"\xd4\xc3\xb2\xa1", "\xa1\xb2\xc3\xd4", "\x4d\x3c\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x0a\x0d\x0d\x0a"}
+
+func isPackets(first []byte) bool {
+	return slices.ContainsFunc(magics, func(magic string) bool { return bytes.HasPrefix(first, []byte(magic)) })
+}
+
+// recognise finds the format of what begins so, and of an access log how its lines are written.
+func recognise(first []byte, name string, o Options) (formats.Kind, string, error) {
+	switch {
+	case slices.Contains(logNames, o.Format):
+		return formats.Log, o.Format, nil
+	case o.LogFormat != "":
+		return formats.Log, o.LogFormat, nil
+	case o.Format == string(formats.Log):
+		return "", "", errors.New("--format log needs --log-format: the text of nginx's log_format, Apache's LogFormat or Envoy's text_format")
+	case o.Format != "":
+		return formats.Kind(o.Format), "", nil
+	case bytes.HasPrefix(first, []byte(`{"umbra":`)):
+		return "", "", errors.New("it is a traffic file already; umbra traffic redact or convert works on it")
+	}
+	found, ok := formats.Recognise(first, name)
+	if found.Ask != "" {
+		return "", "", errors.New(found.Ask)
+	}
+	if !ok {
+		return "", "", fmt.Errorf("its format was not recognised; name it by --format (%s), an access log's by --log-format", strings.Join(Formats(), ", "))
+	}
+	return found.Kind, found.Format, nil
+}
+
+// open begins to read requests in the format that was asked for, or that they seem to have.
+func open(in io.Reader, first []byte, name string, o Options) (formats.Requests, error) {
+	kind, format, err := recognise(first, name, o)
+	if err != nil {
+		return nil, err
+	}
+	return formats.Read(kind, format, in, formats.Options{Host: o.Host, Bodyless: o.Bodyless, Open: func(file string) (io.ReadCloser, error) {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(filepath.Dir(name), file)
+		}
+		return os.Open(file)
+	}})
+}
+
+// shownFaults is how many unreadable entries are told one by one.
+const shownFaults = 3
+
+// readRequests writes what a source holds, which comes in any order. Entries that give no request are counted, and the first
+// of them told by an error where there is no request at all.
+func readRequests(ctx context.Context, requests formats.Requests, w *Writer) error {
+	var faults []error
+	epoch := time.Unix(0, 0) // the sources count from their first entry, and none says what that is worth
+	for request, err := range requests {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			if errors.Is(err, formats.ErrFatal) {
+				return err
+			}
+			w.Loss.Add(causeOf(err), 1)
+			if len(faults) < shownFaults {
+				faults = append(faults, err)
+			}
+			continue
+		}
+		w.Write(epoch.Add(request.At), &request)
+	}
+	w.Told = faults
+	if w.count == 0 && len(faults) > 0 {
+		return fmt.Errorf("no request could be taken from it: %w", errors.Join(faults...))
+	}
+	return nil
+}
+
+func causeOf(err error) exchange.Cause {
+	var entry *formats.EntryError
+	if errors.As(err, &entry) && entry.Cause != "" {
+		return entry.Cause
+	}
+	return exchange.LinesUnreadable
+}
+
+// Targets names the formats that can be written.
+func Targets() []string {
+	return []string{string(formats.HAR), "vegeta", string(formats.Gor)}
+}
+
+// TargetOf is the format to write: as asked, or by the file's name.
+func TargetOf(asked, file string) (string, error) {
+	if asked == "" {
+		switch filepath.Ext(file) {
+		case ".har":
+			asked = string(formats.HAR)
+		case ".gor":
+			asked = string(formats.Gor)
+		}
+	}
+	if !slices.Contains(Targets(), asked) {
+		return "", fmt.Errorf("--to %s: choose one of %s", asked, strings.Join(Targets(), ", "))
+	}
+	return asked, nil
+}
+
+// target writes requests in another program's format.
+type target interface {
+	Write(r *traffic.Request) error
+	Close() error
+}
+
+// Convert writes the requests of a traffic file in one of Targets. It gives how many of them the format cannot hold.
+func Convert(from io.Reader, to string, out io.Writer) (left int, err error) {
+	reader, err := traffic.NewReader(from)
+	if err != nil {
+		return 0, err
+	}
+	defer reader.Close()
+	w := map[string]func() target{
+		string(formats.HAR): func() target { return formats.NewHARWriter(out) },
+		string(formats.Gor): func() target { return formats.NewGorWriter(out) },
+		"vegeta":            func() target { return formats.NewVegetaWriter(out) },
+	}[to]()
+	for request, err := range reader.Requests() {
+		if err != nil {
+			return left, err
+		}
+		request.At += time.Duration(reader.Header.Start)
+		var entry *formats.EntryError
+		if err = w.Write(&request); errors.As(err, &entry) {
+			left++
+		} else if err != nil {
+			return left, err
+		}
+	}
+	return left, w.Close()
+}

@@ -1,0 +1,210 @@
+package redact
+
+import (
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strings"
+
+	"umbra/internal/traffic"
+)
+
+// headerTable finds what to do with a header. Most headers are to be left alone, so a miss must be cheap: the table is hashed
+// by length, first and last letter.
+type headerTable struct {
+	slots [256][]headerEntry
+}
+
+// headerEntry is of one header: redacted by its rule, or kept as it is, or else a URL.
+type headerEntry struct {
+	name string
+	rule *rule
+	kept bool
+}
+
+func slotOf(name string) byte {
+	if name == "" {
+		return 0
+	}
+	return byte(len(name))*37 ^ (name[0]|0x20)*5 ^ (name[len(name)-1]|0x20)*11
+}
+
+func (t *headerTable) add(name string, u *rule) { t.put(headerEntry{name: name, rule: u}) }
+func (t *headerTable) addURL(name string)       { t.put(headerEntry{name: name}) }
+func (t *headerTable) addKept(name string)      { t.put(headerEntry{name: name, kept: true}) }
+
+// put takes the place of an entry of the same name: the user's rules come behind the defaults.
+func (t *headerTable) put(e headerEntry) {
+	slot := &t.slots[slotOf(e.name)]
+	*slot = slices.DeleteFunc(*slot, func(o headerEntry) bool { return strings.EqualFold(o.name, e.name) })
+	*slot = append(*slot, e)
+}
+
+func (t *headerTable) find(name string) *headerEntry {
+	slot := t.slots[slotOf(name)]
+	for i := range slot {
+		if len(slot[i].name) == len(name) && strings.EqualFold(slot[i].name, name) {
+			return &slot[i]
+		}
+	}
+	return nil
+}
+
+// dropped marks header lines to remove: no line has this name.
+const dropped = "\x00"
+
+func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
+	drop := false
+	for i := range lines {
+		h := &lines[i]
+		name := h[0]
+		if n := len(name); n > 0 && (name[n-1] <= ' ' || name[0] <= ' ') {
+			name = strings.TrimSpace(name) // a server that takes the line takes it for this name
+		}
+		e := r.headers.find(name)
+		switch {
+		case e != nil && e.kept:
+		case e != nil && e.rule != nil && e.rule.drop:
+			r.replace(e.rule, inHeader, h[1]) // counts it
+			h[0], drop = dropped, true
+		case e != nil && e.rule != nil:
+			h[1] = r.headerValue(e, h[1])
+		default:
+			h[1] = r.otherHeader(e, h[1])
+		}
+	}
+	if drop {
+		lines = slices.DeleteFunc(lines, func(h traffic.Header) bool { return h[0] == dropped })
+	}
+	return lines
+}
+
+// headerValue redacts the value of a header that a rule names, and keeps its structure.
+func (r *Redactor) headerValue(e *headerEntry, value string) string {
+	switch strings.ToLower(e.name) {
+	case "authorization", "proxy-authorization":
+		return r.credentials(e.rule, value)
+	case "cookie":
+		return r.cookies(e.rule, value, false)
+	case "set-cookie":
+		return r.cookies(e.rule, value, true)
+	}
+	return r.replace(e.rule, inHeader, strings.TrimSpace(value))
+}
+
+// otherHeader redacts what a header that no rule names holds of URLs, and the matches of patterns. e is nil where the header
+// need not hold one.
+func (r *Redactor) otherHeader(e *headerEntry, value string) string {
+	switch {
+	case e != nil && (strings.EqualFold(e.name, "host") || e.name == ":authority"):
+		value = r.userInfo(value, inAuthority)
+	case e != nil || holdsURL(value):
+		value = r.urlText(value, e != nil)
+	}
+	if len(r.patterns) > 0 {
+		value = r.match(value, InHeaders, inHeader, asIs)
+	}
+	return value
+}
+
+// shortestURL is the length of the shortest value with something to redact: ?a=b, where a rule names a.
+const shortestURL = 4
+
+// holdsURL tells of a value that may hold a URL with something to redact. It looks at every header of every request.
+func holdsURL(value string) bool {
+	if len(value) < shortestURL {
+		return false
+	}
+	return strings.IndexByte(value, '%') >= 0 || strings.IndexByte(value, '@') >= 0 ||
+		strings.IndexByte(value, '=') >= 0 && (strings.IndexByte(value, '?') >= 0 || strings.IndexByte(value, '#') >= 0)
+}
+
+// urlText redacts the URLs in a header.
+func (r *Redactor) urlText(s string, isURL bool) string {
+	s = r.userInfo(s, inHeader)
+	end := strings.IndexAny(s, "?#")
+	if end < 0 {
+		end = len(s)
+	}
+	head, query := s[:end], s[end:]
+	if isURL {
+		head = r.params(head, field{&r.query, inHeader, segmentEnds}, 0)
+	}
+	return r.segments(head, inHeader) + r.params(query, field{&r.query, inHeader, urlEnds}, 0)
+}
+
+// schemes are the known ones of HTTP authentication (IANA's registry, and some in wide use). Another first word could be the
+// secret itself.
+var schemes = []string{
+	"Basic", "Bearer", "Concealed", "Digest", "DPoP", "GNAP", "HOBA", "Mutual", "Negotiate", "NTLM", "OAuth", "PrivateToken", "SCRAM-SHA-1", "SCRAM-SHA-256", "vapid",
+	"ApiKey", "AWS", "AWS4-HMAC-SHA256", "GoogleLogin", "Hawk", "JWT", "Key", "MAC", "SharedAccessSignature", "SharedKey", "SharedKeyLite", "Signature", "Token",
+}
+
+// credentials redacts what Authorization holds (RFC 9110, section 11.4) behind its scheme.
+func (r *Redactor) credentials(u *rule, value string) string {
+	value = strings.TrimSpace(value)
+	scheme, rest, found := strings.Cut(value, " ")
+	known := func(s string) bool { return strings.EqualFold(s, scheme) }
+	if !found || !slices.ContainsFunc(schemes, known) {
+		return r.replace(u, inHeader, value)
+	}
+	rest = strings.TrimSpace(rest)
+	if strings.EqualFold(scheme, "Basic") {
+		return scheme + " " + r.basic(u, rest)
+	}
+	return scheme + " " + r.replace(u, inHeader, rest)
+}
+
+// basic keeps name:password in base64 (RFC 7617), with and without padding.
+func (r *Redactor) basic(u *rule, rest string) string {
+	plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(rest, "="))
+	if err != nil {
+		plain = []byte(rest)
+	}
+	name, password, found := strings.Cut(string(plain), ":")
+	redacted := r.replace(u, inHeader, name)
+	if found {
+		redacted += ":" + r.replace(u, inHeader, password)
+	}
+	return base64.StdEncoding.EncodeToString([]byte(redacted))
+}
+
+// cookieAttributes are those of Set-Cookie (RFC 6265bis, section 5.6), none of them secret.
+var cookieAttributes = []string{"domain", "expires", "httponly", "max-age", "partitioned", "path", "priority", "samesite", "secure"}
+
+// cookies redacts the values of name=value; name=value.
+func (r *Redactor) cookies(u *rule, value string, attributes bool) string {
+	var b strings.Builder
+	for i, pair := range strings.Split(value, ";") {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		name, v, found := strings.Cut(pair, "=")
+		switch {
+		case attributes && i > 0 && slices.Contains(cookieAttributes, strings.ToLower(strings.TrimSpace(name))):
+			b.WriteString(pair)
+		case found:
+			b.WriteString(name + "=" + r.cookie(u, v))
+		default: // a cookie without a name
+			b.WriteString(pair[:len(pair)-len(strings.TrimLeft(pair, " "))] + r.cookie(u, pair))
+		}
+	}
+	return b.String()
+}
+
+func (r *Redactor) cookie(u *rule, value string) string {
+	value = strings.TrimSpace(value)
+	quote := ""
+	if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+		quote, value = `"`, value[1:n-1]
+	}
+	return quote + encodeIfNeeded(r.replace(u, inHeader, pathDecoded(value))) + quote
+}
+
+// encodeIfNeeded percent-encodes what would end a cookie: pseudonyms that keep the class may hold it.
+func encodeIfNeeded(value string) string {
+	if strings.ContainsAny(value, "; \",\\") {
+		return url.PathEscape(value)
+	}
+	return value
+}
