@@ -8,7 +8,7 @@ FUZZTIME ?= 10m
 # How many random runs against a fault-injecting server `make torture` plays; CI 50. UMBRA_TORTURE_SEED gives the first one's seed.
 N       ?= 1000
 
-.PHONY: run build test race lint bench e2e fuzz torture cross clean
+.PHONY: run build captures test race lint bench oracle e2e fuzz torture cross clean
 
 run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
 	bin/umbra run scenarios/examples/canary-10.yaml
@@ -16,11 +16,14 @@ run: build ## play the main job on the embedded mesh: ends with a verdict on a 1
 build: ## bin/umbra
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/umbra ./cmd/umbra
 
+captures: ## the small captures that some examples replay
+	$(GO) run ./scenarios/examples/captures scenarios/examples
+
 test: ## every test, once more with the race detector where things run concurrently
 	$(GO) test ./...
 
 race:
-	$(GO) test -race ./internal/app ./internal/traffic ./internal/host ./replay/... ./cluster ./scenarios
+	$(GO) test -race ./internal/app ./internal/traffic ./internal/host ./replay/... ./cluster ./scenarios ./capture/...
 
 lint: ## gofmt, go vet, staticcheck, at the versions of go.mod
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
@@ -30,6 +33,10 @@ lint: ## gofmt, go vet, staticcheck, at the versions of go.mod
 bench: build ## Go benchmarks, then umbra and its peers side by side (replay/bench/README.md)
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./replay/bench
+	$(GO) run ./capture/bench
+
+oracle: ## captures of nginx with curl, wrk and h2load, as umbra and as tshark read them; needs those, and root
+	UMBRA_ORACLE=1 $(GO) test -count=1 -timeout 10m -v ./capture/oracle ./capture -run 'Tshark|Live'
 
 e2e: build ## every example and every fault, by the real command
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'

@@ -1,6 +1,9 @@
 package scenarios
 
 import (
+	"flag"
+	"iter"
+	"log"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,8 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"umbra/capture"
 	"umbra/internal/route"
+	"umbra/internal/sample"
 	"umbra/internal/stats"
+	"umbra/internal/traffic"
 )
 
 // examples are the runnable scenarios.
@@ -55,11 +61,35 @@ func TestExamplesLoad(t *testing.T) {
 	}
 }
 
+// TestMain makes the captures that some examples replay.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := sample.Make("examples"); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(m.Run())
+}
+
+// ingest makes a traffic file of a capture, as the command does.
+func ingest(t *testing.T, s *Scenario) {
+	if s.Capture == nil || !s.Capture.Raw {
+		return
+	}
+	file := filepath.Join(t.TempDir(), "traffic.jsonl.zst")
+	w := capture.NewWriter(file, s.Capture.File, nil, capture.Rotation{})
+	err := capture.Read(t.Context(), s.Capture.File, nil, capture.Options{}, w)
+	if _, closed := w.Close(); err != nil || closed != nil {
+		t.Fatal(err, closed)
+	}
+	s.Capture.File, s.Capture.Raw = file, false
+}
+
 // Every route is hit, and every fraction by enough requests to be decided with power 0.9.
 func TestExamplesDecide(t *testing.T) {
 	for _, file := range examples(t) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			s := mustLoad(t, file)
+			ingest(t, s)
 			hits := requestsByRoute(t, s)
 			for _, r := range s.Table.RoutesAt(s.Mesh.Port, s.Mesh.Host) {
 				if hits[r.Name] == 0 {
@@ -81,13 +111,8 @@ func TestExamplesDecide(t *testing.T) {
 
 // requestsByRoute counts the stages' requests, as many as the rates say, by the route that takes each.
 func requestsByRoute(t *testing.T, s *Scenario) map[string]int {
-	n := 0.0
-	for _, stage := range s.Load.Stages {
-		n += (stage.Rate + stage.To) / 2 * stage.For.Seconds()
-	}
 	hits := map[string]int{}
-	for i := range uint64(n) {
-		name, r := s.Mix.Request(i)
+	for name, r := range exampleRequests(t, s) {
 		header := http.Header{}
 		for _, h := range r.Headers {
 			header.Add(h[0], h[1])
@@ -99,4 +124,30 @@ func requestsByRoute(t *testing.T, s *Scenario) map[string]int {
 		hits[d.Route.Name]++
 	}
 	return hits
+}
+
+// exampleRequests are the requests of a scenario's stages, or of its capture, by the mix entry's name.
+func exampleRequests(t *testing.T, s *Scenario) iter.Seq2[string, *traffic.Request] {
+	return func(yield func(string, *traffic.Request) bool) {
+		if s.Capture != nil {
+			for item, err := range s.Plan() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !yield(item.Name, item.Request) {
+					return
+				}
+			}
+			return
+		}
+		n := 0.0
+		for _, stage := range s.Load.Stages {
+			n += (stage.Rate + stage.To) / 2 * stage.For.Seconds()
+		}
+		for i := range uint64(n) {
+			if name, r := s.Mix.Request(i); !yield(name, r) {
+				return
+			}
+		}
+	}
 }

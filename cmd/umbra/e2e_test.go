@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"umbra/internal/sample"
 	"umbra/internal/verdict"
 	"umbra/reports"
 )
@@ -49,6 +50,9 @@ func timed(v verdict.Verdict) bool {
 // TestE2EExamples plays every example: integrity, delivery and sampling pass, whatever the speed of the machine; what
 // depends on time is logged where it does not.
 func TestE2EExamples(t *testing.T) {
+	if err := sample.Make("../../scenarios/examples"); err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob("../../scenarios/examples/*.yaml")
 	if err != nil || len(files) < 20 {
 		t.Fatalf("%d examples, %v", len(files), err)

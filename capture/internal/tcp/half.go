@@ -255,12 +255,16 @@ func (h *half) closeDisorder() {
 // drain gives up all holes of the disorder.
 func (h *half) drain() {
 	for h.disorder != nil {
-		known, next := h.known, h.next
-		h.disorder.nudge()
-		h.tidy()
-		if h.disorder == nil || h.known != known || h.next != next {
-			continue
-		}
+		h.skipHole()
+	}
+}
+
+// skipHole gives up the first hole of the disorder.
+func (h *half) skipHole() {
+	known, next := h.known, h.next
+	h.disorder.nudge()
+	h.tidy()
+	if h.disorder != nil && h.known == known && h.next == next {
 		h.drainCuts()
 	}
 }
@@ -326,15 +330,19 @@ func (h *half) force() {
 	h.tell(p)
 }
 
-// concede tells all up to what a piece of the other half acknowledges, or that it is missing.
+// concede tells what a piece of the other half acknowledges, or that it is missing. What lies behind keeps its turn: told
+// now, answers would come before their requests wherever both halves have holes.
 func (h *half) concede(p piece) {
 	h.c.midway = h.c.midway || !h.known
-	h.drain()
-	for len(h.gate) > 0 {
-		h.force()
-	}
-	if missing := p.ack - h.next; p.acks && h.known && missing > 1 && missing <= reach {
-		h.ordered(piece{gap: int64(missing), at: p.at})
+	for h.disorder != nil && !h.known || !h.other().inTurn(p) {
+		switch {
+		case len(h.gate) > 0:
+			h.force()
+		case h.disorder != nil:
+			h.skipHole()
+		default:
+			h.ordered(piece{gap: int64(p.ack - h.next), at: p.at})
+		}
 	}
 }
 
