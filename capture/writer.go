@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"umbra/capture/internal/exchange"
 	"umbra/capture/redact"
@@ -91,7 +90,7 @@ func (w *Writer) Write(start time.Time, r *traffic.Request) {
 
 // fit redacts a request, and tells whether it may be written at all.
 func (w *Writer) fit(r *traffic.Request) bool {
-	if !textual(r) {
+	if !traffic.Textual(r) {
 		w.Loss.Add(exchange.NotReplayable, 1)
 		return false
 	}
@@ -103,16 +102,6 @@ func (w *Writer) fit(r *traffic.Request) bool {
 		return false
 	}
 	return true
-}
-
-// textual tells whether JSON can hold the request as it was: texts that are no UTF-8 would be changed.
-func textual(r *traffic.Request) bool {
-	for _, h := range r.Headers {
-		if !utf8.ValidString(h[0]) || !utf8.ValidString(h[1]) {
-			return false
-		}
-	}
-	return utf8.ValidString(r.Path) && utf8.ValidString(r.Authority) && utf8.ValidString(r.Method)
 }
 
 func (w *Writer) rotates(start time.Time) bool {

@@ -35,7 +35,7 @@ func CreateArchive(path string, provisional FileHeader) (*Archive, error) {
 		_, err = f.Seek(headerRoom, io.SeekStart)
 	}
 	if err == nil {
-		a.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+		a.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
 	}
 	if err != nil {
 		a.Abandon()

@@ -134,3 +134,17 @@ func BenchmarkArchive(b *testing.B) {
 		}
 	}
 }
+
+// TestPlain holds the eight bytes at once against one at a time.
+func TestPlain(t *testing.T) {
+	for at := range 20 {
+		for c := range 256 {
+			text := []byte("abcdefghijklmnopqrst")
+			text[at] = byte(c)
+			want := c >= ' ' && c != '"' && c != '\\' && c < 0x80
+			if got := plain(string(text)); got != want {
+				t.Errorf("%q: %v", text, got)
+			}
+		}
+	}
+}

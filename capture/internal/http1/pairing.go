@@ -50,7 +50,8 @@ type pairing struct {
 	lastEnd   time.Time // of an answer
 }
 
-// asked counts the requests that began since the last answer ended, or since the last gap in answers. What the reassembly
+// asked counts the requests that began since the last answer ended, or since answers were missing or could not be read: any
+// request before that may have been answered there, so that the one behind it shows no pipelining. What the reassembly
 // held back comes late, so it goes by the time at which they were seen.
 type asked struct {
 	n      int

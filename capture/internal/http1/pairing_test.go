@@ -33,20 +33,26 @@ func serial(r *rand.Rand, exchanges int) []segment {
 		}
 	}
 	for i := range exchanges {
-		method, sent, body := "GET", "", fmt.Sprint(i)
-		response := ok(body)
-		switch r.IntN(5) {
-		case 0:
-			method, response = "HEAD", strings.TrimSuffix(ok(body), body)
-		case 1:
-			response = chunkedOK + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-		case 2:
-			method, sent = "POST", "some text"
-		}
-		add(exchange.FromClient, fmt.Sprintf("%s /%d HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", method, i, len(sent), sent))
+		request, response := messages(r, i)
+		add(exchange.FromClient, request)
 		add(exchange.FromServer, response)
 	}
 	return all
+}
+
+// messages makes the request with the path /i and its answer, whose body is i, of any kind.
+func messages(r *rand.Rand, i int) (request, response string) {
+	method, sent, body := "GET", "", fmt.Sprint(i)
+	response = ok(body)
+	switch r.IntN(5) {
+	case 0:
+		method, response = "HEAD", strings.TrimSuffix(response, body)
+	case 1:
+		response = chunkedOK + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+	case 2:
+		method, sent = "POST", "some text"
+	}
+	return fmt.Sprintf("%s /%d HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", method, i, len(sent), sent), response
 }
 
 // lose plays the segments with some of them missing. The reassembly tells of a gap when it gives up waiting: at once, or after
@@ -94,20 +100,7 @@ func TestNeverPairsWrongly(t *testing.T) {
 		p := New(Options{Sink: sink, Loss: sink.loss, Limits: limits, Scheme: "http"})
 		lose(r, serial(r, exchanges), p)
 		p.Close(epoch)
-		for _, e := range sink.begun {
-			answer := e.Request.Response
-			if answer == nil {
-				continue
-			}
-			pairs++
-			want := digest(strings.TrimPrefix(e.Request.Path, "/"))
-			if e.Request.Method == "HEAD" {
-				want = digest("")
-			}
-			if answer.BodySHA256[:6] != want {
-				t.Fatalf("seed %d: %s", seed, describe(e))
-			}
-		}
+		pairs += rightPairs(t, seed, sink)
 		checkLoss(t, sink, p)
 	}
 	if share := float64(pairs) / (connections * exchanges); share < 0.2 {
@@ -115,4 +108,24 @@ func TestNeverPairsWrongly(t *testing.T) {
 	} else {
 		t.Logf("%.2f of the exchanges were paired", share)
 	}
+}
+
+// rightPairs checks that each request that has an answer has its own, and counts them.
+func rightPairs(t *testing.T, seed uint64, s *sink) (pairs int) {
+	t.Helper()
+	for _, e := range s.begun {
+		answer := e.Request.Response
+		if answer == nil {
+			continue
+		}
+		pairs++
+		want := digest(strings.TrimPrefix(e.Request.Path, "/"))
+		if e.Request.Method == "HEAD" {
+			want = digest("")
+		}
+		if answer.BodySHA256[:6] != want {
+			t.Fatalf("seed %d: %s", seed, describe(e))
+		}
+	}
+	return pairs
 }

@@ -31,6 +31,7 @@ const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 // fromServer reads a segment of answers.
 func (p *Parser) fromServer(b []byte, at time.Time) {
 	if !p.server.segment(b) {
+		p.pairing.asked = asked{} // it may be an answer
 		return
 	}
 	for {
@@ -163,6 +164,7 @@ func (p *Parser) breakResponse() {
 		p.Loss.Add(exchange.ResponsesMalformed, 1)
 	}
 	p.loseResponses(exchange.ResponsesMalformed)
+	p.pairing.asked = asked{}
 	p.server.lose()
 }
 

@@ -41,6 +41,7 @@ type piece struct {
 	at   time.Time
 	ack  uint32
 	acks bool
+	rest bool // of a gap of which the begin was told
 }
 
 func (p piece) length() uint32 { return uint32(len(p.b)) + uint32(max(p.gap, 0)) }
@@ -289,7 +290,7 @@ func (h *half) use(pages int) {
 // ordered takes what comes next of the half, and tells it, or keeps it until its turn.
 func (h *half) ordered(p piece) {
 	h.next += p.length()
-	if len(h.gate) == 0 && !h.c.holding && h.inTurn(p) {
+	if len(h.gate) == 0 && !h.c.holding && h.inTurn(p) && h.due(p) == p.gap {
 		h.tell(p)
 		return
 	}
@@ -298,10 +299,13 @@ func (h *half) ordered(p piece) {
 	h.use(p.pages())
 }
 
-// inTurn tells that all was told that a piece's sender had when sending it. One byte more is the other side's FIN.
+// inTurn tells that all was told that a piece's sender had when sending it. One byte more is the other side's FIN. What was in
+// a gap acknowledges nothing any more: it comes behind what the other half can tell without it.
 func (h *half) inTurn(p piece) bool {
 	o := h.other()
 	switch {
+	case p.gap != 0:
+		return len(o.gate) == 0 || !o.gate[0].acks || !o.inTurn(o.gate[0])
 	case !p.acks || o.ended:
 		return true
 	case !o.known:
@@ -321,9 +325,27 @@ func (h *half) release() bool {
 	return any
 }
 
-// force tells the first piece of the gate.
+// due gives how much of a gap the other half waits for: several messages may be missing, and who sent in between acknowledged
+// some of them.
+func (h *half) due(p piece) int64 {
+	o := h.other()
+	if p.gap > 0 && len(o.gate) > 0 && o.gate[0].acks {
+		if n := int64(o.gate[0].ack - h.told); 0 < n && n < p.gap {
+			return n
+		}
+	}
+	return p.gap
+}
+
+// force tells the first piece of the gate, of a gap as much as is due.
 func (h *half) force() {
 	p := h.gate[0]
+	if n := h.due(p); n < p.gap {
+		h.gate[0].gap, h.gate[0].rest = p.gap-n, true
+		p.gap = n
+		h.tell(p)
+		return
+	}
 	h.gate[0] = piece{}
 	h.gate = h.gate[1:]
 	h.use(-p.pages())
@@ -359,7 +381,9 @@ func (h *half) tell(p piece) {
 		c.countMidway()
 		s.Gap(d, -1, p.at)
 	default:
-		h.loss().Add(exchange.Gaps, 1)
+		if !p.rest {
+			h.loss().Add(exchange.Gaps, 1)
+		}
 		h.loss().Add(exchange.MissingBytes, p.gap)
 		s.Gap(d, p.gap, p.at)
 	}
