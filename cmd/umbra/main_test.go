@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"umbra/internal/sample"
 	"umbra/internal/traffic"
 )
 
@@ -38,10 +39,23 @@ func TestScripts(t *testing.T) {
 			e.Setenv("NO_COLOR", "1")
 			return errors.Join(
 				writeTraffic(filepath.Join(e.WorkDir, "shop.jsonl.zst")),
+				writeCaptures(e.WorkDir),
 				os.WriteFile(filepath.Join(e.WorkDir, "istio.yaml"), manifests, 0o644))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "await": await, "lines": lines},
 	})
+}
+
+// writeCaptures makes the examples' captures, and one that ends within a packet.
+func writeCaptures(dir string) error {
+	if err := sample.Make(dir); err != nil {
+		return err
+	}
+	packets, err := os.ReadFile(filepath.Join(dir, sample.PCAP))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "cut.pcap"), packets[:len(packets)/2-3], 0o644)
 }
 
 // status N command...: the command ends with exit status N, or one of N,M,… where the speed of the machine has a say.

@@ -45,6 +45,9 @@ type replayOptions struct {
 	headers                []string
 	keepHost               bool
 
+	ordered, methods string
+	pick             scenarios.Selection
+
 	results, out string
 	plan, json   bool
 }
@@ -131,6 +134,13 @@ func (o *replayOptions) requestFlags(c *cobra.Command) {
 	f.StringArrayVarP(&o.headers, "header", "H", nil, "without TRAFFIC: a header line, \"name: value\"; once for each")
 	f.StringVarP(&o.body, "body", "d", "", "without TRAFFIC: the body, or @FILE")
 	f.StringVar(&o.bodyFile, "body-file", "", "without TRAFFIC: the file that holds the body")
+	f.StringVar(&o.ordered, "ordered", "time", "with TRAFFIC: time, each request when it is due; session, and only behind the answer of the one before it in its session")
+	f.StringVar(&o.methods, "methods", "all", "with TRAFFIC: all, safe (GET, HEAD, OPTIONS, TRACE), or a list like GET,POST; the others are left out")
+	f.DurationVar(&o.pick.From, "from", 0, "with TRAFFIC: leave out what was captured before, counted from its begin")
+	f.DurationVar(&o.pick.To, "to", 0, "with TRAFFIC: leave out what was captured from then on")
+	f.IntVar(&o.pick.First, "first", 0, "with TRAFFIC: only so many requests from there")
+	f.Float64Var(&o.pick.Sample, "sample", 0, "with TRAFFIC: only so many percent of the sessions, each whole, drawn by --seed")
+	f.IntVar(&o.pick.Loops, "rounds", 1, "with TRAFFIC as captured: how often, one round behind the other")
 	f.BoolVar(&o.keepHost, "keep-host", false, "with TRAFFIC: send the Host that was captured, not URL's")
 	f.BoolVar(&o.plan, "plan", false, "print the plan as JSON Lines, and send nothing")
 	f.StringVar(&o.results, "results", "all", "all: a row for each request in results.arrows; none: histograms and totals only")
@@ -246,7 +256,38 @@ func (o *replayOptions) check(c *cobra.Command, file string, target *url.URL) er
 			return fmt.Errorf("--%s %q is not one of %s", choice.flag, choice.value, strings.Join(choice.words, ", "))
 		}
 	}
+	if err := o.checkPick(); err != nil {
+		return err
+	}
 	return o.checkConnections()
+}
+
+// checkPick checks what of a traffic file is replayed.
+func (o *replayOptions) checkPick() error {
+	switch p := &o.pick; {
+	case o.ordered != "time" && o.ordered != "session":
+		return fmt.Errorf("--ordered %q is not one of time, session", o.ordered)
+	case p.From < 0 || p.To < 0 || p.To > 0 && p.To <= p.From:
+		return fmt.Errorf("--from %v, --to %v: give times from 0, the second one later", p.From, p.To)
+	case p.First < 0:
+		return fmt.Errorf("--first %d: give a number of requests", p.First)
+	case !(p.Sample >= 0 && p.Sample <= 100):
+		return fmt.Errorf("--sample %g: give a percentage above 0, up to 100", p.Sample)
+	case p.Loops < 1:
+		return fmt.Errorf("--rounds %d: give at least 1", p.Loops)
+	}
+	o.pick.Seed = o.seed
+	switch o.methods {
+	case "all":
+	case "safe":
+		o.pick.Methods = scenarios.SafeMethods
+	default:
+		o.pick.Methods = strings.Split(o.methods, ",")
+		if slices.Contains(o.pick.Methods, "") {
+			return fmt.Errorf("--methods %q: give all, safe, or methods with commas between them", o.methods)
+		}
+	}
+	return nil
 }
 
 func (o *replayOptions) checkConnections() error {
@@ -278,11 +319,11 @@ func (o *replayOptions) idle(c *cobra.Command, file string, secure bool) error {
 		why   string
 	}{
 		{file != "", []string{"method", "header", "body", "body-file"}, "goes only without TRAFFIC, whose requests are sent as they are"},
-		{file == "", []string{"keep-host", "speed"}, "goes only with TRAFFIC"},
-		{!asCaptured, []string{"speed"}, "goes only without --rate and --stages"},
+		{file == "", []string{"keep-host", "speed", "ordered", "methods", "from", "to", "first", "sample", "rounds"}, "goes only with TRAFFIC"},
+		{!asCaptured, []string{"speed", "rounds"}, "goes only without --rate and --stages"},
 		{o.stages != "", []string{"rate", "for"}, "and --stages do not go together: stages have their own rates and times"},
 		{asCaptured && file != "", []string{"for", "arrivals", "warmup", "cooldown"}, "goes only with --rate or --stages: without them the traffic file is sent once, as it was captured"},
-		{o.rate == "max", []string{"arrivals", "warmup", "cooldown", "quantum", "precise", "overload", "queue", "plan"},
+		{o.rate == "max", []string{"ordered", "arrivals", "warmup", "cooldown", "quantum", "precise", "overload", "queue", "plan"},
 			"goes only with a --rate in requests a second, or --stages: a closed loop sends whenever a connection is free"},
 		{o.overload != string(replay.QueueUp), []string{"queue"}, "goes only with --overload queue"},
 		{secure, []string{"h2c"}, "is HTTP/2 in the clear, and the URL is https: leave it out, and HTTP/2 is used where the server offers it"},
@@ -307,13 +348,14 @@ func (o *replayOptions) idle(c *cobra.Command, file string, secure bool) error {
 
 // offer is the load: what is to be sent, and when.
 type offer struct {
-	plan   replay.Plan
-	stages []replay.Stage // what it was made of; none in a closed loop, and as captured
-	what   string         // the requests, in words
-	when   string         // the arrivals, in words
-	count  int            // of requests, about; 0 where nobody can know
-	rate   float64        // the highest, in requests a second; 0 where nobody can know
-	span   time.Duration  // from the first due instant to the end; 0 likewise
+	plan    replay.Plan
+	stages  []replay.Stage    // what it was made of; none in a closed loop, and as captured
+	capture *evidence.Capture // nil without a traffic file
+	what    string            // the requests, in words
+	when    string            // the arrivals, in words
+	count   int               // of requests, about; 0 where nobody can know
+	rate    float64           // the highest, in requests a second; 0 where nobody can know
+	span    time.Duration     // from the first due instant to the end; 0 likewise
 }
 
 // demand is what the load asks of the machine.
@@ -340,7 +382,7 @@ func (o *replayOptions) load(file string, target *url.URL) (*offer, error) {
 
 // recorded is the load of a traffic file.
 func (o *replayOptions) recorded(file string, target *url.URL) (*offer, error) {
-	t, err := scenarios.ReadTraffic(file, func(r *traffic.Request) {
+	t, err := scenarios.ReadSelection(file, o.pick, func(r *traffic.Request) {
 		r.Scheme = target.Scheme
 		if !o.keepHost {
 			r.Authority = target.Host
@@ -352,10 +394,19 @@ func (o *replayOptions) recorded(file string, target *url.URL) (*offer, error) {
 	if o.reuse == string(replay.Session) && t.Sessions == 0 {
 		return nil, fmt.Errorf("--reuse session: no request of %s names its session; use keep or fresh", file)
 	}
-	l := &offer{what: fmt.Sprintf("the %d requests of %s", t.Count, file)}
+	if o.ordered == "session" && t.Sessions == 0 {
+		return nil, fmt.Errorf("--ordered session: no request of %s names its session; leave it out", file)
+	}
+	c := t.Replay
+	c.Ordered = o.ordered == "session"
+	l := &offer{what: fmt.Sprintf("the %d requests of %s", t.Count, file), capture: &c}
 	if o.rate != "" || o.stages != "" {
 		return l, o.paced(l, t.Requests(true))
 	}
+	if err := replay.CheckCaptured(t.Count, t.Length, o.speed); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	c.Speed = o.speed
 	l.plan = replay.PlanAsCaptured(o.speed, o.seed, t.Requests(false))
 	l.when, l.count, l.span = fmt.Sprintf("once, as captured × %g", o.speed), t.Count, time.Duration(float64(t.Length)/o.speed)
 	if l.span > 0 {
@@ -466,7 +517,7 @@ func (o *replayOptions) readBody() ([]byte, error) {
 // transport says how the load is sent.
 func (o *replayOptions) transport(c *cobra.Command, l *offer, target *url.URL) (replay.Options, error) {
 	how := replay.Options{Address: address(target), Protocol: replay.HTTP1, Connections: o.connections, Reuse: replay.Reuse(o.reuse),
-		Timeout: o.timeout, Overload: replay.Overload(o.overload), Quantum: o.quantum, Precise: o.precise, Loops: o.loops, Portable: o.portable}
+		Timeout: o.timeout, Overload: replay.Overload(o.overload), Quantum: o.quantum, Precise: o.precise, Loops: o.loops, Portable: o.portable, Ordered: o.ordered == "session"}
 	switch {
 	case target.Scheme == "https":
 		how.Protocol = replay.ALPN
@@ -615,7 +666,7 @@ func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Tra
 func (o *replayOptions) record(l *offer, how replay.Options, transport string) evidence.Record {
 	rec := record(evidence.NoMesh, transport)
 	rec.ClosedLoop, rec.Errors = o.rate == "max", &o.errors
-	rec.Stages, rec.Quantum = scenarios.Stages(l.stages), how.Quantum
+	rec.Stages, rec.Quantum, rec.Capture = scenarios.Stages(l.stages), how.Quantum, l.capture
 	if o.results == evidence.NoRows {
 		rec.Results = evidence.NoRows
 	}

@@ -95,6 +95,10 @@ func TestGap(t *testing.T) {
 			[]step{c(get(0)), s(ok("zero")), s(ok("one")), c(get(1)), c(get(2)), s(ok("two")), c(get(3)), s(ok("three"))},
 			[]string{answered("0", "zero"), unanswered("1"), unanswered("2"), unanswered("3")},
 			exchange.Loss{exchange.RequestsWithoutResponse: 3, exchange.ResponsesWithoutRequest: 3}},
+		"an answer that cannot be read is no pipelining": {
+			[]step{c(get(0)), s(ok("zero")), c(get(1)), sgap(50), c(get(2)), s("HT"), s(ok("two")[2:]), c(get(3)), s(ok("three")), c(get(4)), s(ok("four"))},
+			[]string{answered("0", "zero"), unanswered("1"), unanswered("2"), unanswered("3"), answered("4", "four")},
+			exchange.Loss{exchange.RequestsWithoutResponse: 3, exchange.ResponsesWithoutRequest: 1}},
 		"a client that pipelines only behind a gap": {
 			[]step{c(get(0)), s(ok("zero")), cgap(9), s(ok("lost")), c(get(1)), s(ok("one")), c(get(2) + get(3)), s(ok("two") + ok("three"))},
 			[]string{answered("0", "zero"), answered("1", "one"), unanswered("2"), unanswered("3")},

@@ -22,8 +22,8 @@ type packet struct {
 	at   time.Time
 }
 
-// talk makes the packets of a connection whose client waits for each answer and then thinks for a while: of pieces of some of
-// its messages, of which none but the last of a message is smaller than least, and of acknowledgements alone. The body of the answer to /n is n.
+// talk makes the packets of a connection whose client waits for each answer and then thinks for a while. Some messages come in
+// pieces, of at least so many bytes but for the last, and there are bare acknowledgements. The body of the answer to /n is n.
 func talk(r *rand.Rand, port, exchanges int, think time.Duration, least int) []packet {
 	var all []packet
 	ends := [2]netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(port)), netip.MustParseAddrPort("10.0.0.2:80")}
