@@ -37,7 +37,6 @@ const pageSize = 1900
 func newPipeline(o Options, w *Writer) *pipeline {
 	p := &pipeline{o: o, w: w, keys: tls.NewKeys()}
 	p.order = &order{limit: int(o.Memory / 4), loss: w.Loss, give: w.Write}
-	w.lateRoom = int(o.Memory / 8)
 	p.assembler = tcp.New(tcp.Options{Loss: w.Loss, Open: p.open, Pages: int(o.Memory / 8 / pageSize)})
 	return p
 }

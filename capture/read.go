@@ -71,11 +71,14 @@ func Read(ctx context.Context, source string, stdin io.Reader, o Options, w *Wri
 	if err := o.fill(); err != nil {
 		return err
 	}
+	w.lateRoom = int(o.Memory / 8)
 	if name, is := strings.CutPrefix(source, live); is {
 		return readLive(ctx, name, o, w)
 	}
 	in, name := stdin, ""
-	if source != "-" {
+	if source == "-" {
+		in = interruptible(ctx, stdin)
+	} else {
 		f, err := os.Open(source)
 		if err != nil {
 			return fmt.Errorf("%w; an interface is named iface:NAME", err)
@@ -88,6 +91,18 @@ func Read(ctx context.Context, source string, stdin io.Reader, o Options, w *Wri
 		err = fmt.Errorf("%s: %w", source, err)
 	}
 	return err
+}
+
+// interruptible reads from a source that cannot be interrupted itself, like a pipe that nothing comes through. Its goroutine ends
+// with the source, or with the read during which ctx was done.
+func interruptible(ctx context.Context, r io.Reader) io.Reader {
+	in, out := io.Pipe()
+	go func() {
+		_, err := io.CopyBuffer(out, struct{ io.Reader }{r}, make([]byte, 256<<10))
+		out.CloseWithError(err) // nil is the end
+	}()
+	context.AfterFunc(ctx, func() { out.CloseWithError(context.Cause(ctx)) })
+	return in
 }
 
 func (o *Options) fill() error {
@@ -115,11 +130,12 @@ func readAll(ctx context.Context, in io.Reader, name string, o Options, w *Write
 	if o.Format == pcaps || o.Format == "" && isPackets(first) {
 		return readPackets(ctx, in, o, w)
 	}
-	requests, err := open(in, first, name, o)
+	began := time.Unix(0, 0) // where the source does not say
+	requests, err := open(in, first, name, o, &began)
 	if err != nil {
 		return err
 	}
-	return readRequests(ctx, requests, w)
+	return readRequests(ctx, requests, &began, w)
 }
 
 // unpack takes off a gzip or a zstd layer, and gives the first bytes of what is in it.
@@ -179,12 +195,12 @@ func recognise(first []byte, name string, o Options) (formats.Kind, string, erro
 }
 
 // open begins to read requests in the format that was asked for, or that they seem to have.
-func open(in io.Reader, first []byte, name string, o Options) (formats.Requests, error) {
+func open(in io.Reader, first []byte, name string, o Options, began *time.Time) (formats.Requests, error) {
 	kind, format, err := recognise(first, name, o)
 	if err != nil {
 		return nil, err
 	}
-	return formats.Read(kind, format, in, formats.Options{Host: o.Host, Bodyless: o.Bodyless, Open: func(file string) (io.ReadCloser, error) {
+	return formats.Read(kind, format, in, formats.Options{Host: o.Host, Bodyless: o.Bodyless, Began: began, Open: func(file string) (io.ReadCloser, error) {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(filepath.Dir(name), file)
 		}
@@ -197,9 +213,8 @@ const shownFaults = 3
 
 // readRequests writes what a source holds, which comes in any order. Entries that give no request are counted, and the first
 // of them told by an error where there is no request at all.
-func readRequests(ctx context.Context, requests formats.Requests, w *Writer) error {
+func readRequests(ctx context.Context, requests formats.Requests, began *time.Time, w *Writer) error {
 	var faults []error
-	epoch := time.Unix(0, 0) // the sources count from their first entry, and none says what that is worth
 	for request, err := range requests {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -214,7 +229,7 @@ func readRequests(ctx context.Context, requests formats.Requests, w *Writer) err
 			}
 			continue
 		}
-		w.Write(epoch.Add(request.At), &request)
+		w.Write(began.Add(request.At), &request)
 	}
 	w.Told = faults
 	if w.count == 0 && len(faults) > 0 {

@@ -2,7 +2,6 @@ package capture
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -42,19 +41,23 @@ type Writer struct {
 	Told     []error       // the first entries of the source that gave no request
 	lateRoom int           // how many bytes of late requests are kept in memory
 
-	archive *traffic.Archive
-	base    time.Time // what At counts from, in the open file
-	newest  time.Time
-	checked time.Time // when the size was last looked at
-	before  exchange.Loss
-	late    []laid
-	lateTo  time.Time // the earliest of them
-	held    int
-	runs    []string // files of late requests, each in order
-	files   []string
-	count   int64
-	lateN   int64
-	err     error
+	archive  *traffic.Archive
+	base     time.Time // what At counts from, in the open file
+	newest   time.Time
+	checked  time.Time // when the size was last looked at
+	before   exchange.Loss
+	late     []laid
+	lateTo   time.Time // the earliest of them
+	held     int
+	runs     []lateRun        // the oldest first
+	spilled  int              // late runs so far
+	files    []string         // that have their names
+	open     string           // the name that the open file will have
+	redacted map[string]int64 // before the open file, by rule; negative for what a copied file says of itself
+	since    int              // requests since the size was looked at
+	count    int64
+	lateN    int64
+	err      error
 }
 
 // laid is a request that came too late for its turn.
@@ -70,13 +73,16 @@ func NewWriter(path, source string, redactor Redactor, rotation Rotation) *Write
 
 // Write takes a request that began at start. Errors of the file are told by Close.
 func (w *Writer) Write(start time.Time, r *traffic.Request) {
-	if w.err != nil || !w.fit(r) {
+	if w.err != nil {
 		return
 	}
 	if w.archive == nil || w.rotates(start) {
 		if w.err = w.begin(start); w.err != nil {
 			return
 		}
+	}
+	if !w.fit(r) {
+		return
 	}
 	w.count++
 	if start.Before(w.newest) {
@@ -108,16 +114,19 @@ func (w *Writer) rotates(start time.Time) bool {
 	if every := w.rotation.Every; every > 0 && start.Sub(w.base) >= every {
 		return true
 	}
-	if w.rotation.Size <= 0 || start.Sub(w.checked) < 100*time.Millisecond {
+	if w.since++; w.rotation.Size <= 0 || start.Sub(w.checked) < 100*time.Millisecond && w.since < lookAtSize {
 		return false
 	}
-	w.checked = start
+	w.checked, w.since = start, 0
 	if w.err = w.archive.Flush(); w.err != nil {
 		return false
 	}
 	size, err := w.archive.Size()
 	return err == nil && size >= w.rotation.Size
 }
+
+// lookAtSize is after how many requests the size is looked at, where the capture's time does not say.
+const lookAtSize = 1000
 
 // begin begins the next file.
 func (w *Writer) begin(start time.Time) error {
@@ -132,8 +141,7 @@ func (w *Writer) begin(start time.Time) error {
 	if err != nil {
 		return err
 	}
-	w.archive, w.base, w.newest, w.checked = archive, start, start, start
-	w.files = append(w.files, path)
+	w.archive, w.base, w.newest, w.checked, w.open = archive, start, start, start, path
 	return nil
 }
 
@@ -147,18 +155,27 @@ func numbered(path string, n int) string {
 	return fmt.Sprintf("%s%s-%04d%s", dir, stem, n, endings)
 }
 
-// end closes the open file.
+// end closes the open file. After an error it is left as it is, partial.
 func (w *Writer) end() error {
-	if w.archive == nil {
-		return nil
-	}
-	header := w.header()
 	archive := w.archive
 	w.archive = nil
-	if len(w.late)+len(w.runs) > 0 {
-		return w.merge(archive, header)
+	switch {
+	case archive == nil:
+		return nil
+	case w.err != nil:
+		archive.Leave()
+		return nil
 	}
-	return archive.Close(header)
+	header, err := w.header(), error(nil)
+	if len(w.late)+len(w.runs) > 0 {
+		err = w.merge(archive, header)
+	} else {
+		err = archive.Close(header)
+	}
+	if err == nil {
+		w.files = append(w.files, w.open)
+	}
+	return err
 }
 
 // header is that of the open file: it counts what was lost since the one before.
@@ -171,10 +188,20 @@ func (w *Writer) header() traffic.FileHeader {
 	}
 	w.before = maps.Clone(w.Loss)
 	if r, ok := w.redactor.(*redact.Redactor); ok {
-		h.Redacted = map[string]int64{}
+		total := map[string]int64{}
 		for _, c := range r.Report().Counts {
-			h.Redacted[c.Rule] += c.Values
+			total[c.Rule] += c.Values
 		}
+		h.Redacted = map[string]int64{}
+		for rule, n := range total {
+			h.Redacted[rule] = n
+		}
+		for rule, n := range w.redacted {
+			if h.Redacted[rule] -= n; h.Redacted[rule] == 0 {
+				delete(h.Redacted, rule)
+			}
+		}
+		w.redacted = total
 	}
 	return h
 }
@@ -199,23 +226,69 @@ func sizeOf(r *traffic.Request) int {
 	return n
 }
 
+// lateRun is a file of late requests, in order, whose times count from 1970. Of fanIn runs of a level one of the next is made, so
+// that few have to be open at once.
+type lateRun struct {
+	path  string
+	level int
+}
+
+const fanIn = 8
+
+func (w *Writer) nextRun() string {
+	w.spilled++
+	return fmt.Sprintf("%s.late-%d", w.open, w.spilled)
+}
+
 // spill writes the late requests in memory to a file of their own.
 func (w *Writer) spill() error {
-	path := fmt.Sprintf("%s.late-%d", w.files[len(w.files)-1], len(w.runs))
+	path := w.nextRun()
 	archive, err := traffic.CreateArchive(path, traffic.FileHeader{Source: w.source})
 	if err != nil {
 		return err
 	}
 	for r := range w.sortedLate() {
-		r.request.At = time.Duration(r.start.UnixNano()) // of the epoch: what the file counts from may yet change
+		r.request.At = time.Duration(r.start.UnixNano())
 		if err = archive.Write(&r.request); err != nil {
 			archive.Abandon()
 			return err
 		}
 	}
+	if err := archive.Close(traffic.FileHeader{Source: w.source}); err != nil {
+		return err
+	}
+	clear(w.late)
 	w.late, w.held = w.late[:0], 0
-	w.runs = append(w.runs, path)
-	return archive.Close(traffic.FileHeader{Source: w.source})
+	w.runs = append(w.runs, lateRun{path, 0})
+	return w.compact()
+}
+
+// compact makes one run of the last fanIn, as long as these are of one level.
+func (w *Writer) compact() error {
+	for len(w.runs) >= fanIn && w.runs[len(w.runs)-fanIn].level == w.runs[len(w.runs)-1].level {
+		last := w.runs[len(w.runs)-fanIn:]
+		level, path := last[0].level+1, w.nextRun()
+		archive, err := traffic.CreateArchive(path, traffic.FileHeader{Source: w.source})
+		if err != nil {
+			return err
+		}
+		var open []opening
+		for _, r := range last {
+			open = append(open, opening{r.path, 0})
+		}
+		if err := mergeRuns(open, archive); err != nil {
+			archive.Abandon()
+			return err
+		}
+		if err := archive.Close(traffic.FileHeader{Source: w.source}); err != nil {
+			return err
+		}
+		for _, r := range last {
+			os.Remove(r.path)
+		}
+		w.runs = append(w.runs[:len(w.runs)-fanIn], lateRun{path, level})
+	}
+	return nil
 }
 
 func (w *Writer) sortedLate() iter.Seq[laid] {
@@ -223,55 +296,61 @@ func (w *Writer) sortedLate() iter.Seq[laid] {
 	return slices.Values(w.late)
 }
 
-// merge writes the file again, with the late requests in their places.
+// merge writes the file again, with the late requests in their places. Where it fails, all is left in files of other names.
 func (w *Writer) merge(early *traffic.Archive, header traffic.FileHeader) error {
-	path := w.files[len(w.files)-1]
 	if len(w.late) > 0 {
 		if err := w.spill(); err != nil {
-			early.Abandon()
+			early.Leave()
 			return err
 		}
-	}
-	runs := append(w.runs, path)
-	w.runs = nil
-	defer func() {
-		for _, run := range runs[:len(runs)-1] {
-			os.Remove(run)
-		}
-	}()
-	if err := early.Close(header); err != nil {
-		return err
 	}
 	base := w.base
 	if w.lateTo.Before(base) {
 		base = w.lateTo
 	}
+	first := w.open + ".early"
+	if err := early.CloseAs(first, header); err != nil {
+		return err
+	}
+	open := []opening{{first, w.base.Sub(base)}}
+	for _, r := range w.runs {
+		open = append(open, opening{r.path, time.Duration(-base.UnixNano())})
+	}
+	w.runs = nil
 	header.Start = base.UnixNano()
-	out, err := traffic.CreateArchive(path, header)
+	out, err := traffic.CreateArchive(w.open, header)
 	if err != nil {
 		return err
 	}
-	if err := mergeRuns(runs, w.base, base, out); err != nil {
+	if err := mergeRuns(open, out); err != nil {
 		out.Abandon()
+		return fmt.Errorf("%w; what was captured is in %s and in %s.late-*", err, first, w.open)
+	}
+	if err := out.Close(header); err != nil {
 		return err
 	}
-	return out.Close(header)
+	for _, o := range open {
+		os.Remove(o.path)
+	}
+	return nil
 }
 
-// mergeRuns merges files that are each in order. The last one counts its times from its own base, the others from the epoch.
-func mergeRuns(paths []string, lastBase, base time.Time, out *traffic.Archive) error {
+// opening is a file to be merged, and what is added to its times.
+type opening struct {
+	path string
+	from time.Duration
+}
+
+// mergeRuns merges files that are each in order. Of equal times the earlier file's go first.
+func mergeRuns(files []opening, out *traffic.Archive) error {
 	var heads []*run
 	defer func() {
 		for _, h := range heads {
 			h.close()
 		}
 	}()
-	for i, path := range paths {
-		from := time.Duration(-base.UnixNano())
-		if i == len(paths)-1 {
-			from = lastBase.Sub(base)
-		}
-		h, err := openRun(path, from)
+	for _, file := range files {
+		h, err := openRun(file.path, file.from)
 		if err != nil {
 			return err
 		}
@@ -367,13 +446,29 @@ func (w *Writer) Close() (Written, error) {
 	if w.archive == nil && w.err == nil && len(w.files) == 0 {
 		w.err = w.begin(time.Now())
 	}
-	w.err = errors.Join(w.err, w.end())
+	if err := w.end(); w.err == nil {
+		w.err = err
+	}
 	out := Written{Files: w.files, Requests: w.count, Late: w.lateN, Loss: map[string]int64{}}
 	for cause, n := range w.Loss {
 		out.Loss[string(cause)] = n
 	}
 	return out, w.err
 }
+
+// Abandon ends without a file. What was there under its name before stays, as an open file has another one.
+func (w *Writer) Abandon() {
+	if w.archive != nil {
+		w.archive.Abandon()
+	}
+	for _, r := range w.runs {
+		os.Remove(r.path)
+	}
+	w.archive, w.runs = nil, nil
+}
+
+// Count is how many requests were written.
+func (w *Writer) Count() int64 { return w.count }
 
 // Copy writes all requests of a traffic file once more: redacted, or cut.
 func Copy(from io.Reader, w *Writer) error {
@@ -384,6 +479,11 @@ func Copy(from io.Reader, w *Writer) error {
 	defer reader.Close()
 	for cause, n := range reader.Header.Loss {
 		w.Loss.Add(exchange.Cause(cause), n)
+	}
+	w.Partial = w.Partial || reader.Header.Partial
+	w.redacted = map[string]int64{}
+	for rule, n := range reader.Header.Redacted {
+		w.redacted[rule] = -n
 	}
 	start := time.Unix(0, reader.Header.Start)
 	for request, err := range reader.Requests() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"umbra/capture/internal/exchange"
+	"umbra/capture/redact"
 	"umbra/internal/traffic"
 )
 
@@ -48,10 +49,11 @@ func contents(t *testing.T, path string) (traffic.FileHeader, []traffic.Request)
 
 // TestWriterSortsLate checks that requests in any order come out in theirs, whether the late ones fit into memory or not.
 func TestWriterSortsLate(t *testing.T) {
-	for _, body := range []int{0, 200_000} {
+	for room, body := range map[int]int{defaultMemory: 0, 10 << 20: 200_000, 4 << 10: 1} { // none, ten, and some hundred runs
 		t.Run(fmt.Sprint(body), func(t *testing.T) {
 			dir := t.TempDir()
 			w := NewWriter(filepath.Join(dir, "a.jsonl.zst"), "test", nil, Rotation{})
+			w.lateRoom = room
 			const n = 500
 			for _, i := range rand.New(rand.NewPCG(3, 4)).Perm(n) {
 				w.Write(epoch.Add(time.Duration(i)*time.Millisecond), &traffic.Request{Method: "GET", Path: fmt.Sprint("/", i), Body: make([]byte, body)})
@@ -157,5 +159,56 @@ func TestWriterCannotWrite(t *testing.T) {
 	w.Write(epoch, &traffic.Request{Method: "GET", Path: "/"})
 	if _, err := w.Close(); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestWriterLeaves checks that what fails takes away no file that was there.
+func TestWriterLeaves(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(path, []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w := NewWriter(path, "test", nil, Rotation{})
+	w.Write(epoch, &traffic.Request{Method: "GET", Path: "/"})
+	w.Abandon()
+	if b, err := os.ReadFile(path); err != nil || string(b) != "kept" {
+		t.Errorf("the file holds %q, %v", b, err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("files were left: %v", left)
+	}
+}
+
+// TestCopyKeeps checks that a copy says of itself what its original does.
+func TestCopyKeeps(t *testing.T) {
+	dir := t.TempDir()
+	a, err := traffic.CreateArchive(filepath.Join(dir, "a"), traffic.FileHeader{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Write(&traffic.Request{Method: "GET", Path: "/"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(traffic.FileHeader{Partial: true, Loss: map[string]int64{"gaps": 3}, Redacted: map[string]int64{"header cookie": 7}}); err != nil {
+		t.Fatal(err)
+	}
+	redactor, err := redact.New(redact.Rules{}, redact.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(dir, "a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := NewWriter(filepath.Join(dir, "b"), "a", redactor, Rotation{})
+	if err := Copy(f, w); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if h, _ := contents(t, filepath.Join(dir, "b")); !h.Partial || h.Loss["gaps"] != 3 || h.Redacted["header cookie"] != 7 {
+		t.Errorf("the header is %+v", h)
 	}
 }

@@ -124,6 +124,9 @@ func (o *captureOptions) run(c *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
+	if err := apart(source, o.out); err != nil {
+		return err
+	}
 	redactor, err := o.redactor()
 	if err != nil {
 		return err
@@ -135,14 +138,41 @@ func (o *captureOptions) run(c *cobra.Command, source string) error {
 	}
 	defer cancel()
 	readErr := capture.Read(ctx, source, c.InOrStdin(), o.Options, w)
+	if readErr != nil && w.Count() == 0 {
+		w.Abandon()
+		return orInterrupted(readErr)
+	}
 	written, err := w.Close()
-	if err = errors.Join(readErr, err); err != nil && (len(written.Files) == 0 || written.Requests == 0) {
-		for _, file := range written.Files {
-			os.Remove(file)
-		}
+	if err != nil {
+		return broken(err)
+	}
+	for _, fault := range w.Told {
+		fmt.Fprintln(c.ErrOrStderr(), "umbra: left out, among others:", fault)
+	}
+	if err := o.print(c, written, redactor); err != nil {
 		return err
 	}
-	return errors.Join(o.print(c, written, redactor), err)
+	return orInterrupted(readErr)
+}
+
+// orInterrupted is the status of an interrupt, where that ended the work.
+func orInterrupted(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return statusError{exitInterrupted, errors.New("interrupted; what was read until then is there, marked partial")}
+	}
+	return err
+}
+
+// apart refuses to write over what is read.
+func apart(from, to string) error {
+	a, err := os.Stat(from)
+	if err != nil {
+		return nil // reading it will say so
+	}
+	if b, err := os.Stat(to); err == nil && os.SameFile(a, b) {
+		return fmt.Errorf("-o %s: this is the file that is read; name another one", to)
+	}
+	return nil
 }
 
 // asRedactor keeps a nil pointer from becoming an interface that is not nil.

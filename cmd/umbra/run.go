@@ -142,10 +142,12 @@ func ingest(ctx context.Context, s *scenarios.Scenario, dir string) error {
 		return err
 	}
 	w := capture.NewWriter(path, s.Capture.File, redactor, capture.Rotation{})
-	readErr := capture.Read(ctx, s.Capture.File, nil, capture.Options{}, w)
-	if _, err := w.Close(); readErr != nil || err != nil {
-		os.Remove(path)
-		return errors.Join(readErr, err)
+	if err := capture.Read(ctx, s.Capture.File, nil, capture.Options{}, w); err != nil {
+		w.Abandon()
+		return orInterrupted(err)
+	}
+	if _, err := w.Close(); err != nil {
+		return broken(err)
 	}
 	s.Capture.File, s.Capture.Raw = path, false
 	return nil

@@ -127,6 +127,9 @@ func (s *shown) add(r *traffic.Request, latency *hdrhistogram.Histogram) {
 	}
 	s.Answered++
 	count(s.Statuses, fmt.Sprint(r.Response.Status))
+	if r.Response.Latency == 0 { // nobody measured it
+		return
+	}
 	_ = latency.RecordValue(min(max(int64(r.Response.Latency), 0), int64(24*time.Hour))) // within the range
 }
 
@@ -141,7 +144,10 @@ func count(by map[string]int64, key string) {
 func line(r *traffic.Request) string {
 	answer := "no answer seen"
 	if r.Response != nil {
-		answer = fmt.Sprintf("%d in %v", r.Response.Status, r.Response.Latency)
+		answer = fmt.Sprint(r.Response.Status)
+		if r.Response.Latency > 0 {
+			answer += fmt.Sprint(" in ", r.Response.Latency)
+		}
 	}
 	return fmt.Sprintf("%12.6f  %s %s://%s%s  %s", r.At.Seconds(), r.Method, cmp.Or(r.Scheme, "http"), r.Authority, r.Path, answer)
 }
@@ -171,8 +177,10 @@ func (s *shown) print(w io.Writer) error {
 	if err := tab.Flush(); err != nil {
 		return err
 	}
-	if err := printLoss(w, s.Header.Loss, s.Requests); err != nil {
-		return err
+	if !s.Header.Partial || len(s.Header.Loss) > 0 {
+		if err := printLoss(w, s.Header.Loss, s.Requests); err != nil {
+			return err
+		}
 	}
 	redacted := int64(0)
 	for _, n := range s.Header.Redacted {
@@ -233,6 +241,9 @@ func (o *captureOptions) redact(c *cobra.Command, file string) error {
 	case o.off:
 		return errors.New("--unredacted would only copy the file: leave it out")
 	}
+	if err := apart(file, o.out); err != nil {
+		return err
+	}
 	redactor, err := o.redactor()
 	if err != nil {
 		return err
@@ -243,14 +254,13 @@ func (o *captureOptions) redact(c *cobra.Command, file string) error {
 	}
 	defer f.Close()
 	w := capture.NewWriter(o.out, file, redactor, capture.Rotation{})
-	copyErr := capture.Copy(f, w)
-	written, err := w.Close()
-	if copyErr != nil {
-		os.Remove(o.out) // half of a file would look like all of it
-		return fmt.Errorf("%s: %w", file, copyErr)
+	if err := capture.Copy(f, w); err != nil {
+		w.Abandon() // half of a file would look like all of it
+		return fmt.Errorf("%s: %w", file, err)
 	}
+	written, err := w.Close()
 	if err != nil {
-		return err
+		return broken(err)
 	}
 	return o.print(c, written, redactor)
 }
@@ -283,14 +293,16 @@ func convert(c *cobra.Command, file, out, to string) error {
 	if out == "" {
 		return converted(c, file, to, f, c.OutOrStdout())
 	}
-	into, err := os.OpenFile(out, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	part := out + ".part"
+	into, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	if err = errors.Join(converted(c, file, to, f, into), into.Close()); err != nil {
-		os.Remove(out) // half of a file would look like all of it
+		os.Remove(part)
+		return err
 	}
-	return err
+	return os.Rename(part, out)
 }
 
 // converted tells what the format could not hold.

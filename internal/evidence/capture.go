@@ -32,7 +32,7 @@ type MethodLeft struct {
 
 // Loss is what a capture lost, as the header of its traffic file says.
 type Loss struct {
-	Requests int64   `json:"requests"`      // that it knows of and that are not in the file
+	Requests int64   `json:"requests"`      // that it knows of and that are not in the file, at least
 	Whole    float64 `json:"whole_percent"` // the share of those in the file of all that it knows of
 	// Hidden are causes that may have cost requests that nobody can count, so that Whole is the most that it can be.
 	Hidden []Lost `json:"hidden,omitempty"`
@@ -58,8 +58,12 @@ func NewLoss(causes map[string]int64, inFile int) Loss {
 			continue
 		}
 		l.Lost = append(l.Lost, Lost{cause, n})
+		if cause == withoutRequest {
+			continue
+		}
 		l.Requests += min(n, 1<<53-l.Requests) // a header can say anything, and the sum stays a number
 	}
+	l.Requests = max(l.Requests, min(causes[withoutRequest], 1<<53)) // the answers may be those of requests that were seen in part
 	if all := float64(inFile) + float64(l.Requests); l.Requests > 0 {
 		l.Whole = 100 * float64(inFile) / all
 	}
@@ -69,12 +73,15 @@ func NewLoss(causes map[string]int64, inFile int) Loss {
 // withoutAnswer is of requests that are in the file.
 const withoutAnswer = "requests_without_response"
 
+// withoutRequest is of answers whose requests are not in the file.
+const withoutRequest = "responses_without_request"
+
 // ofRequests tells whether a cause counts requests that are not in the file. The names are those of the capture's causes.
 func ofRequests(cause string) bool {
-	return strings.HasPrefix(cause, "requests_") && cause != withoutAnswer || cause == "http2_heads_unreadable" || cause == "lines_unreadable"
+	return strings.HasPrefix(cause, "requests_") && cause != withoutAnswer || cause == withoutRequest || cause == "http2_heads_unreadable" || cause == "lines_unreadable"
 }
 
 // harmless tells whether a cause lost no request: bytes that were put in order or were there twice, and answers.
 func harmless(cause string) bool {
-	return cause == "segments_reordered" || cause == "retransmitted_bytes" || cause == withoutAnswer || strings.HasPrefix(cause, "responses_")
+	return cause == "segments_reordered" || cause == "retransmitted_bytes" || cause == withoutAnswer || strings.HasPrefix(cause, "responses_") && cause != withoutRequest
 }

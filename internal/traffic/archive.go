@@ -31,7 +31,7 @@ func CreateArchive(path string, provisional FileHeader) (*Archive, error) {
 	}
 	a := &Archive{path: path, file: f}
 	provisional.Partial = true
-	if err := a.putHeader(provisional); err == nil {
+	if err = a.putHeader(provisional); err == nil {
 		_, err = f.Seek(headerRoom, io.SeekStart)
 	}
 	if err == nil {
@@ -94,7 +94,10 @@ func (a *Archive) Size() (int64, error) {
 }
 
 // Close writes the header and gives the file its name.
-func (a *Archive) Close(h FileHeader) error {
+func (a *Archive) Close(h FileHeader) error { return a.CloseAs(a.path, h) }
+
+// CloseAs writes the header and gives the file another name. Where it fails, what could be written is left as it is.
+func (a *Archive) CloseAs(path string, h FileHeader) error {
 	err := a.zstd.Close()
 	h.Requests = a.count
 	if err == nil {
@@ -106,7 +109,13 @@ func (a *Archive) Close(h FileHeader) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(a.path+".part", a.path)
+	return os.Rename(a.path+".part", path)
+}
+
+// Leave closes the file as it is: partial, and under the name that says so.
+func (a *Archive) Leave() {
+	_ = a.zstd.Close() // it may have failed before
+	a.file.Close()
 }
 
 // Abandon removes the file.

@@ -44,7 +44,7 @@ func (r *Request) HasLength() bool {
 // Response is what a capture knows of a request's answer.
 type Response struct {
 	Status     int
-	Latency    time.Duration // from the request's first byte to the answer's last one, as seen on the wire
+	Latency    time.Duration // from the request's first byte to the answer's last one, as seen on the wire; 0 where unknown
 	BodySHA256 string        // lower-case hex; empty where unknown
 }
 

@@ -36,7 +36,8 @@ const (
 	ResponsesMalformed      Cause = "responses_malformed"       // likewise
 	ResponsesWithoutRequest Cause = "responses_without_request"
 	ResponsesNotAwaited     Cause = "responses_not_awaited_for_memory" // their requests are in the file
-	HeadsUnreadable         Cause = "http2_heads_unreadable"           // requests or answers whose header block needs lost state
+	HeadsUnreadable         Cause = "http2_heads_unreadable"           // requests whose header block needs lost state
+	ResponsesUnreadable     Cause = "responses_unreadable"             // answers likewise; their requests are in the file
 
 	// Of other sources.
 	LinesUnreadable Cause = "lines_unreadable"

@@ -40,6 +40,8 @@ type Options struct {
 	Bodyless bool   // let requests through, without a body, whose body the source does not hold
 	// Open opens the body file that a vegeta target names. Where it is nil such targets are errors.
 	Open func(name string) (io.ReadCloser, error)
+	// Began, where it is not nil, gets the time that At counts from, before the first request is given. Vegeta's targets have none.
+	Began *time.Time
 }
 
 func (o Options) scheme() string {
@@ -212,12 +214,15 @@ var (
 	lastTime  = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-func (o *origin) since(t time.Time) (time.Duration, error) {
+func (o *origin) since(t time.Time, began *time.Time) (time.Duration, error) {
 	if t.Before(firstTime) || t.After(lastTime) {
 		return 0, refuse(exchange.LinesUnreadable, "its time, %s, is not between 1970 and 2200", t.Format(time.RFC3339))
 	}
 	if !o.set {
 		o.zero, o.set = t, true
+		if began != nil {
+			*began = t
+		}
 	}
 	return t.Sub(o.zero), nil
 }

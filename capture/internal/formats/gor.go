@@ -164,7 +164,7 @@ func (g *gorReader) wait(id string, start int64, message []byte) error {
 	if err != nil {
 		return err
 	}
-	if request.At, err = g.origin.since(time.Unix(0, start)); err != nil {
+	if request.At, err = g.origin.since(time.Unix(0, start), g.options.Began); err != nil {
 		return err
 	}
 	e := &gorRequest{id: id, start: start, request: request, size: len(message)}

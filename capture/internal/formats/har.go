@@ -335,7 +335,7 @@ func (h *harReader) at(e *harEntry) (time.Duration, error) {
 		return 0, refuse(exchange.LinesUnreadable, "startedDateTime %.40q is no ISO 8601 time", e.Started)
 	}
 	before := max(0, e.Timings.Blocked) + max(0, e.Timings.DNS) + max(0, e.Timings.Connect)
-	return h.origin.since(started.Add(milliseconds(before)))
+	return h.origin.since(started.Add(milliseconds(before)), h.options.Began)
 }
 
 // milliseconds gives 0 for what is no time that a request takes.

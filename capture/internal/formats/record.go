@@ -157,7 +157,7 @@ func (r *record) request(origin *origin, o Options) (traffic.Request, error) {
 	if r.stamp.end {
 		began = began.Add(-r.duration)
 	}
-	if out.At, err = origin.since(began); err != nil {
+	if out.At, err = origin.since(began, o.Began); err != nil {
 		return out, err
 	}
 	// 499 is nginx's for a client that went away before there was an answer, 0 Envoy's.

@@ -460,7 +460,7 @@ func TestMidway(t *testing.T) {
 			c.server.head(13, true, ":status: 299")
 			c.server.head(15, true, ":status: 200", "date: today") // no more than the status is asked for
 			c.server.send()
-		}, []string{"GET http://h/13", "GET http://h/15 -> 200 2s " + digest("")}, exchange.Loss{exchange.HPACKLost: 2, exchange.HeadsUnreadable: 4}},
+		}, []string{"GET http://h/13", "GET http://h/15 -> 200 2s " + digest("")}, exchange.Loss{exchange.HPACKLost: 2, exchange.HeadsUnreadable: 3, exchange.ResponsesUnreadable: 1}},
 		{"an interim response unreadable", func(c *conn) {
 			c.server.encode(":status: 103")
 			c.client.get(7, "/")

@@ -147,6 +147,8 @@ func (p *Parser) deliver(s *stream) {
 // missing tells why there is no answer.
 func (s *stream) missing() exchange.Cause {
 	switch {
+	case s.fault == exchange.HeadsUnreadable:
+		return exchange.ResponsesUnreadable
 	case s.fault != "":
 		return s.fault
 	case s.response.head:
