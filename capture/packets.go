@@ -79,22 +79,33 @@ func (p *pipeline) end() {
 	p.order.close()
 }
 
+// keylog has the file of secrets read, where there is one. What it gives closes that, which a live capture goes on reading.
+func (p *pipeline) keylog(read func(io.Reader) error) (func() error, error) {
+	if p.o.Keylog == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Open(p.o.Keylog)
+	if err != nil {
+		return nil, fmt.Errorf("--keylog: %w", err)
+	}
+	if err := read(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("--keylog %s: %w", p.o.Keylog, err)
+	}
+	return f.Close, nil
+}
+
 // lookEvery is after how many packets the context is looked at.
 const lookEvery = 1 << 10
 
 // readPackets reads a capture file.
 func readPackets(ctx context.Context, in io.Reader, o Options, w *Writer) error {
 	p := newPipeline(o, w)
-	if o.Keylog != "" {
-		f, err := os.Open(o.Keylog)
-		if err != nil {
-			return fmt.Errorf("--keylog: %w", err)
-		}
-		defer f.Close()
-		if err := p.keys.Read(f); err != nil {
-			return fmt.Errorf("--keylog %s: %w", o.Keylog, err)
-		}
+	closeKeys, err := p.keylog(p.keys.Read)
+	if err != nil {
+		return err
 	}
+	defer closeKeys()
 	reader, err := packet.Open(in, w.Loss)
 	if err != nil {
 		return err
@@ -132,16 +143,11 @@ const flushEvery = time.Second
 // readLive reads an interface until ctx is done.
 func readLive(ctx context.Context, name string, o Options, w *Writer) error {
 	p := newPipeline(o, w)
-	if o.Keylog != "" {
-		f, err := os.Open(o.Keylog)
-		if err != nil {
-			return fmt.Errorf("--keylog: %w", err)
-		}
-		defer f.Close()
-		if err := p.keys.Follow(f); err != nil {
-			return fmt.Errorf("--keylog %s: %w", o.Keylog, err)
-		}
+	closeKeys, err := p.keylog(p.keys.Follow)
+	if err != nil {
+		return err
 	}
+	defer closeKeys()
 	from, err := packet.OpenLive(name, o.Ports, 0, w.Loss)
 	if err != nil {
 		return err
