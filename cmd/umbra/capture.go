@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,6 +132,7 @@ func (o *captureOptions) run(c *cobra.Command, source string) error {
 	if err != nil {
 		return err
 	}
+	debug.SetMemoryLimit(o.Memory) // so that the collector leaves no more for later than that
 	w := capture.NewWriter(o.out, source, asRedactor(redactor), rotation)
 	ctx, cancel := c.Context(), func() {}
 	if o.keep > 0 {
