@@ -7,6 +7,7 @@ import (
 	"mime"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"umbra/internal/traffic"
 )
@@ -116,36 +117,51 @@ func (r *Redactor) text(body []byte, contentType string, depth int) ([]byte, err
 		return body, nil
 	case k == isMultipart:
 		return r.multipart(body, contentType, depth)
+	case compressed(body):
+		return nil, errors.New("the body is compressed and no Content-Encoding says so")
+	case !isUTF8(body, contentType):
+		return nil, errors.New("the body is not text in UTF-8")
 	case k == isJSON || looksJSON(body):
 		return r.json(body, k)
-	case k == isForm && compressed(body):
-		return nil, errors.New("the body is compressed and no Content-Encoding says so")
+	case k == isForm:
+		return r.formText(body, false), nil
 	}
-	return r.formText(body), nil
+	return r.formText(r.prose(body, &r.form, inBody), true), nil
 }
 
-func (r *Redactor) formText(body []byte) []byte {
-	if bytes.IndexByte(body, '=') < 0 && bytes.IndexByte(body, '%') < 0 {
+// isUTF8 is false for what holds NUL, as UTF-16 does. Octets may, but not where they begin as UTF-16.
+func isUTF8(body []byte, contentType string) bool {
+	if bytes.HasPrefix(body, []byte{0xFF, 0xFE}) || bytes.HasPrefix(body, []byte{0xFE, 0xFF}) {
+		return false
+	}
+	if media, _, _ := strings.Cut(contentType, ";"); strings.EqualFold(strings.TrimSpace(media), "application/octet-stream") {
+		return len(body) < 2 || (body[0] == 0) == (body[1] == 0)
+	}
+	return bytes.IndexByte(body, 0) < 0
+}
+
+func (r *Redactor) formText(body []byte, prosed bool) []byte {
+	if !bytes.ContainsAny(body, "=%:") {
 		return body
 	}
 	s := string(body)
-	if redacted := r.fields(s, field{&r.form, inBody, formEnds}); redacted != s {
+	if redacted := r.fields(s, field{names: &r.form, place: inBody, ends: formEnds, prosed: prosed}); redacted != s {
 		return []byte(redacted)
 	}
 	return body
 }
 
-// compressed tells of the magic numbers of gzip and zstd.
+// compressed tells of the magic numbers of gzip, zstd and zlib (RFC 1950, section 2.2). zlib's could begin a text.
 func compressed(body []byte) bool {
+	if len(body) > 2 && body[0] == 0x78 && (body[1] == 0x01 || body[1] == 0x5E || body[1] == 0x9C || body[1] == 0xDA) {
+		return !utf8.Valid(body) || bytes.IndexByte(body, 0) >= 0
+	}
 	return bytes.HasPrefix(body, []byte{0x1F, 0x8B}) || bytes.HasPrefix(body, []byte{0x28, 0xB5, 0x2F, 0xFD})
 }
 
 // json redacts JSON. What is none is refused where paths would have to be followed in it, and searched as text where only
 // names are looked for.
 func (r *Redactor) json(body []byte, k kind) ([]byte, error) {
-	if k == isJSON && (bytes.IndexByte(body, 0) >= 0 || compressed(body)) {
-		return nil, errors.New("the body is not JSON in UTF-8")
-	}
 	redacted, err := r.jsonText(body, r.paths, inBody, 0)
 	switch {
 	case err == nil:
@@ -156,7 +172,7 @@ func (r *Redactor) json(body []byte, k kind) ([]byte, error) {
 		return body, nil
 	}
 	if k != isJSON {
-		body = r.formText(body)
+		body = r.formText(body, true)
 	}
 	return r.lenient(body, inBody), nil
 }

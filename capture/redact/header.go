@@ -62,10 +62,17 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 			name = strings.TrimSpace(name) // a server that takes the line takes it for this name
 		}
 		e := r.headers.find(name)
+		if n := len(name); e == nil && n > 1 && r.headerEnds.may(name[n-2], name[n-1]) {
+			if end := findEnd(&r.headerEnds, name); end != nil {
+				h[1] = r.headerValue(&headerEntry{name: end.text, rule: end.rule}, h[1])
+				continue
+			}
+		}
 		switch {
 		case e != nil && e.kept:
 		case e != nil && e.rule != nil && e.rule.drop:
 			r.replace(e.rule, inHeader, h[1]) // counts it
+			r.note(e.rule, h[1])
 			h[0], drop = dropped, true
 		case e != nil && e.rule != nil:
 			h[1] = r.headerValue(e, h[1])
@@ -81,6 +88,7 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 
 // headerValue redacts the value of a header that a rule names, and keeps its structure.
 func (r *Redactor) headerValue(e *headerEntry, value string) string {
+	r.note(e.rule, value)
 	switch strings.ToLower(e.name) {
 	case "authorization", "proxy-authorization":
 		return r.credentials(e.rule, value)
@@ -128,9 +136,9 @@ func (r *Redactor) urlText(s string, isURL bool) string {
 	}
 	head, query := s[:end], s[end:]
 	if isURL {
-		head = r.params(head, field{&r.query, inHeader, segmentEnds}, 0)
+		head = r.params(head, field{names: &r.query, place: inHeader, ends: segmentEnds}, 0)
 	}
-	return r.segments(head, inHeader) + r.params(query, field{&r.query, inHeader, urlEnds}, 0)
+	return r.segments(head, inHeader) + r.params(query, field{names: &r.query, place: inHeader, ends: urlEnds}, 0)
 }
 
 // schemes are the known ones of HTTP authentication (IANA's registry, and some in wide use). Another first word could be the

@@ -35,6 +35,9 @@ func (r *Redactor) jsonInside(text string, p place, depth int) string {
 	if len(r.members.rules) == 0 {
 		return text
 	}
+	if isGraphQL([]byte(text)) {
+		return r.textInside(text, p, depth)
+	}
 	out, err := r.jsonText([]byte(text), nil, p, depth)
 	if err != nil {
 		return string(r.lenient([]byte(text), p))
@@ -261,16 +264,19 @@ func (w *jsonWalk) putText(from int, text string) {
 	w.replaceFrom(from, string(append(appendEscaped([]byte{'"'}, text), '"')))
 }
 
-// insideText looks into JSON within a string.
+// insideText looks into JSON, and into other text with names, within a string.
 func (w *jsonWalk) insideText(from int, raw []byte) {
-	if !looksJSON(raw) && raw[0] != '\\' && raw[0] != ' ' || len(w.r.members.rules) == 0 {
+	if len(w.r.members.rules) == 0 || !looksJSON(raw) && raw[0] != '\\' && raw[0] != ' ' && !mayAssign(raw) {
 		return
 	}
 	decoded, _ := decode(raw, asJSON, false)
+	value := string(decoded)
 	if !looksJSON(decoded) {
+		if redacted := w.r.textInside(value, w.place, w.nested); redacted != value {
+			w.putText(from, redacted)
+		}
 		return
 	}
-	value := string(decoded)
 	if w.nested >= maxNested {
 		w.putText(from, w.r.replace(w.r.nested, w.place, value))
 		return
@@ -355,7 +361,7 @@ func (r *Redactor) lenient(in []byte, p place) []byte {
 		if in[i] != ':' && in[i] != '=' {
 			continue
 		}
-		u := r.member(nameBefore(in[copied:i]))
+		u := r.memberOf(&r.members, nameBefore(in[copied:i]))
 		if u == nil {
 			continue
 		}
@@ -376,11 +382,11 @@ func (r *Redactor) lenient(in []byte, p place) []byte {
 	return append(out, in[copied:]...)
 }
 
-func (r *Redactor) member(name []byte) *rule {
+func (r *Redactor) memberOf(names *nameSet, name []byte) *rule {
 	name, _ = decode(name, asJSON, false)
 	bare := strings.NewReplacer(`"`, "", "'", "", `\`, "").Replace(string(name))
 	r.name = appendName(r.name[:0], strings.TrimLeft(bare, "["), true)
-	return r.members.find(r.name)
+	return names.find(r.name)
 }
 
 // maxNameBefore bounds the search for a name; no default is nearly as long, escaped throughout.

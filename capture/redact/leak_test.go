@@ -129,6 +129,16 @@ var plants = []plant{
 	{"JSON in JSON", func(q *traffic.Request, s string, e encoder) {
 		body(q, jsonType, `{"m":`+e.json(`{"token":`+e.json(s)+`}`)+`}`)
 	}},
+	{"end of a name", func(q *traffic.Request, s string, e encoder) {
+		header(e.of("X-Algolia-API-Key", "X_PLEX_TOKEN", "Authentication", "x-db-password2"), "%s")(q, s, e)
+		body(q, jsonType, `{`+e.json(e.of("db_password", "accessTokenSecret", "Set-Cookie", "cvv"))+`:`+e.json(s)+`}`)
+	}},
+	{"form in JSON", func(q *traffic.Request, s string, e encoder) {
+		body(q, jsonType, `{"m":`+e.json("a=b&password="+e.percent(s)+"&c=d")+`}`)
+	}},
+	{"GraphQL", func(q *traffic.Request, s string, e encoder) {
+		body(q, jsonType, `{"query":`+e.json(`mutation { login(password: `+e.json(s)+`) { id } }`)+`}`)
+	}},
 	{"multipart", func(q *traffic.Request, s string, e encoder) {
 		end := e.of("\r\n", "\n")
 		body(q, multipartType, strings.Join([]string{"--XX", `Content-Disposition: form-data; name="` + e.of("email", "password") + `"`, "", s, "--XX--", ""}, end))

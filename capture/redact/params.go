@@ -13,6 +13,7 @@ type nameSet struct {
 	rules  map[string]*rule
 	first  [64]uint64 // by length, a bit for each first byte that there is, modulo 64: most names need no look-up
 	longer bool       // whether there are names of other lengths
+	ends   endSet
 }
 
 // add takes the place of a rule of the same name.
@@ -37,13 +38,19 @@ func (s *nameSet) get(key []byte) *rule {
 	return s.rules[string(key)]
 }
 
-// find gives the rule of a normal name, or else that of its last part.
+// find gives the rule of a normal name, or else that of its last part, or of the end of that.
 func (s *nameSet) find(key []byte) *rule {
 	if u := s.get(key); u != nil {
 		return u
 	}
-	if last := lastPart(key); len(last) < len(key) {
-		return s.get(last)
+	last := lastPart(key)
+	if len(last) < len(key) {
+		if u := s.get(last); u != nil {
+			return u
+		}
+	}
+	if end := findEnd(&s.ends, last); end != nil {
+		return end.rule
 	}
 	return nil
 }
@@ -113,6 +120,8 @@ type field struct {
 	names *nameSet
 	place place
 	ends  *[256]bool
+
+	prosed bool // whether prose has seen the text already
 }
 
 // The ends. They are few on purpose: what one server takes for the end of a value, another takes for a part of it.
@@ -202,7 +211,9 @@ func (r *Redactor) inside(value string, f field, depth int) (string, bool) {
 	}
 	decoded := queryDecoded(value)
 	isJSON := looksJSON(decoded)
-	if len(f.names.rules) == 0 || !isJSON && (len(decoded) == len(value) || !strings.ContainsAny(decoded, "=%@")) {
+	encoded := len(decoded) != len(value)
+	isProse := (encoded || !f.prosed) && strings.IndexByte(decoded, ':') >= 0
+	if len(f.names.rules) == 0 || !isJSON && !isProse && (!encoded || !strings.ContainsAny(decoded, "=%@")) {
 		return value, false
 	}
 	var redacted string
@@ -211,8 +222,12 @@ func (r *Redactor) inside(value string, f field, depth int) (string, bool) {
 		redacted = r.replace(r.nested, f.place, decoded)
 	case isJSON:
 		redacted = r.jsonInside(decoded, f.place, depth+1)
+	case !encoded:
+		redacted = string(r.prose([]byte(decoded), f.names, f.place))
 	default:
-		redacted = r.params(r.userInfo(decoded, f.place), f, depth+1)
+		f.prosed = true
+		redacted = string(r.prose([]byte(r.userInfo(decoded, f.place)), f.names, f.place))
+		redacted = r.params(redacted, f, depth+1)
 		if redacted == decoded {
 			redacted, _ = r.inside(decoded, f, depth+1)
 		}
@@ -241,7 +256,7 @@ func (r *Redactor) target(s string) string {
 	path, query, hasQuery := strings.Cut(s, "?")
 	newPath, newQuery := r.path(path), query
 	if hasQuery {
-		newQuery = r.fields(query, field{&r.query, inQuery, formEnds})
+		newQuery = r.fields(query, field{names: &r.query, place: inQuery, ends: formEnds})
 	}
 	if len(r.patterns) > 0 {
 		newPath = r.match(newPath, InPath, inPath, asPath)
@@ -269,7 +284,7 @@ func (r *Redactor) fields(s string, f field) string {
 // path redacts the user information of a URL, the parameters of segments, and URLs encoded in a segment.
 func (r *Redactor) path(s string) string {
 	s = r.userInfo(s, inPath)
-	return r.segments(r.params(s, field{&r.query, inPath, segmentEnds}, 0), inPath)
+	return r.segments(r.params(s, field{names: &r.query, place: inPath, ends: segmentEnds}, 0), inPath)
 }
 
 // segments redacts URLs that are encoded in a segment of a path.
@@ -279,7 +294,7 @@ func (r *Redactor) segments(s string, p place) string {
 	}
 	segments := strings.Split(s, "/")
 	for i, segment := range segments {
-		segments[i], _ = r.inside(segment, field{&r.query, p, formEnds}, 0)
+		segments[i], _ = r.inside(segment, field{names: &r.query, place: p, ends: formEnds}, 0)
 	}
 	return strings.Join(segments, "/")
 }

@@ -25,6 +25,10 @@ type Redactor struct {
 	nested      *rule // for what is nested too deep to look into
 	keyed       bool  // whether responses' digests become HMACs
 
+	headerEnds endSet
+	host       *rule // the user's, for Host or :authority
+	elsewhere
+
 	unpack unpacker
 	name   []byte // scratch: the name that is compared
 }
@@ -45,7 +49,11 @@ func New(rules Rules, key []byte) (*Redactor, error) {
 	}
 	for _, n := range rules.Headers {
 		errs = append(errs, checkName("headers", n))
-		r.headers.add(n.Name, r.named("header", n))
+		u := r.named("header", n)
+		r.headers.add(n.Name, u)
+		if strings.EqualFold(n.Name, "host") || strings.EqualFold(n.Name, ":authority") {
+			r.host = u
+		}
 	}
 	for _, n := range rules.Query {
 		errs = append(errs, checkName("query", n))
@@ -69,7 +77,21 @@ func (r *Redactor) addDefaults() {
 		r.headers.addURL(h)
 	}
 	for _, h := range DefaultHeaders() {
-		r.headers.add(h, r.named("header", Name{Name: h}))
+		u := r.named("header", Name{Name: h})
+		u.byDefault = true
+		r.headers.add(h, u)
+	}
+	for _, end := range append(headerEnds(), nameEnds()...) {
+		u := r.rule("header *"+end, "")
+		u.byDefault = true
+		r.headerEnds.add(end, u)
+	}
+	for _, end := range nameEnds() {
+		u := r.rule("name *"+end, "")
+		u.byDefault = true
+		for _, names := range []*nameSet{&r.query, &r.form, &r.members} {
+			names.ends.add(end, u)
+		}
 	}
 	for _, n := range DefaultNames() {
 		u := r.named("name", Name{Name: n})
@@ -125,9 +147,10 @@ func (r *Redactor) Request(q *traffic.Request) error {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}
-	q.Authority = r.userInfo(q.Authority, inAuthority)
 	q.Path = r.target(q.Path)
+	r.elsewhere = elsewhere{session: q.Session, authority: q.Authority}
 	q.Headers = r.headerLines(q.Headers)
+	r.replaceElsewhere(q)
 	if r.keyed && q.Response != nil && q.Response.BodySHA256 != "" {
 		q.Response.BodySHA256 = r.pseudonyms.keyedDigest(q.Response.BodySHA256)
 	}

@@ -79,6 +79,7 @@ func DefaultNames() []string {
 		"api_key", "x_api_key", "api_token", "api_secret", "private_key", "secret_key", "access_key", "subscription_key",
 		"password", "passwd", "pwd", "passphrase", "new_password", "old_password", "current_password", "confirm_password", "password_confirmation", "user_password",
 		"secret", "client_secret", "client_assertion", "assertion", "saml_response", "code_verifier", "authorization", "credentials", "otp", "totp",
+		"pass", "cvv", "cvc", "cookie", "set_cookie",
 		"session_id", "jsessionid", "phpsessid",
 		"sig", "signature", "x_amz_signature", "x_amz_credential", "x_amz_security_token", "x_goog_signature", "x_goog_credential",
 		"aws_secret_access_key", "aws_session_token",
