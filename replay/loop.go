@@ -309,16 +309,31 @@ func (l *loop) begin(item *Item) {
 	late := l.now - item.Due
 	f.taken, f.late = l.now, max(l.debt, late)
 	if l.now >= item.Due+l.Timeout {
-		class := TimeoutSession
-		if !l.Ordered || !l.inLine(f.item.session()) {
-			class, f.ready = TimeoutQueue, l.idle() // where a connection stood by, the client is to blame
-		}
-		l.conclude(i, traffic.Timeout, class, l.now)
+		l.tooLate(i)
 		return
 	}
 	if !l.Ordered || l.lineUp(i) {
 		l.start(i, late)
 	}
+}
+
+// tooLate ends a flight that the loop took up when its time was over. Its session is the cause only where the predecessor was
+// under way all that time; one that was due earlier would have ended by its own time-out, had the loop run, and let it go. Where
+// a connection stood by then, the client is to blame.
+func (l *loop) tooLate(i int32) {
+	f := &l.flights.all[i]
+	held := time.Duration(0)
+	if l.Ordered && l.inLine(f.item.session()) {
+		held = l.flights.all[l.lines.last[f.item.session()]].due + l.Timeout // at the latest
+	}
+	if held >= f.due+l.Timeout {
+		l.conclude(i, traffic.Timeout, TimeoutSession, l.now)
+		return
+	}
+	if since := l.idle(); since != traffic.Never {
+		f.ready = max(since, held)
+	}
+	l.conclude(i, traffic.Timeout, TimeoutQueue, l.now)
 }
 
 // start gives a flight that may go to a connection, or does with it what is to be done where none is free. late is how late the

@@ -126,3 +126,46 @@ func TestAnOrderedRequestAllocatesNothing(t *testing.T) {
 func BenchmarkLoop(b *testing.B) {
 	playInstantly(b, max(b.N, 1))
 }
+
+// A request that the loop took up a whole time-out late was held by its session only where its predecessor had been under way all
+// that time; else the client is to blame, where a connection stood by.
+func TestALateLoopBlamesNoSession(t *testing.T) {
+	const timeout = 150 * time.Millisecond
+	for name, c := range map[string]struct {
+		session string
+		due     time.Duration
+		idle    bool
+		class   string
+		ready   time.Duration
+	}{
+		"as early as its predecessor":             {"a", 0, true, TimeoutSession, traffic.Never},
+		"later than its predecessor":              {"a", 10 * time.Millisecond, true, TimeoutQueue, timeout},
+		"later, and no connection is free":        {"a", 10 * time.Millisecond, false, TimeoutQueue, traffic.Never},
+		"of another session":                      {"b", 10 * time.Millisecond, true, TimeoutQueue, 5 * time.Millisecond},
+		"of another one, and no connection freed": {"b", 10 * time.Millisecond, false, TimeoutQueue, traffic.Never},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &engine{Options: Options{Address: "127.0.0.1:1", Connections: 1, Timeout: timeout, Ordered: true}}
+			if err := e.fill(); err != nil {
+				t.Fatal(err)
+			}
+			l := e.newLoop(&run{start: time.Now()}, new(counted), 0, 1)
+			item := func(session string, due time.Duration) *Item {
+				return &Item{Phase: traffic.PhaseStage, Due: due, Request: ptr(inSession(session, "/"))}
+			}
+			l.begin(item("a", 0)) // it waits: no connection stands
+			if c.idle {
+				l.conns[0].state, l.conns[0].since = standing, 5*time.Millisecond
+				l.list(0)
+			}
+			l.now = 2 * timeout
+			l.begin(item(c.session, c.due))
+			if len(l.rows) != 1 {
+				t.Fatalf("%d rows, want that of the second request", len(l.rows))
+			}
+			if r := l.rows[0]; r.Due != c.due || r.Outcome != traffic.Timeout || r.Error != c.class || r.Ready != c.ready || r.Sent != traffic.Never {
+				t.Errorf("%+v, want %s, ready at %v", r, c.class, c.ready)
+			}
+		})
+	}
+}

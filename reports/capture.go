@@ -2,6 +2,8 @@ package reports
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,21 +12,28 @@ import (
 )
 
 // capture says what of the captured traffic was replayed, and what of it the capture had lost.
-func (t *text) capture(c *evidence.Capture) {
+func (t *text) capture(r *Report) {
+	c := r.Run.Capture
 	if c == nil {
 		return
 	}
 	t.title("Capture " + c.File)
-	t.paragraph("  ", replayed(c))
+	t.paragraph("  ", replayed(c, r))
 	if c.Ordered {
 		t.paragraph("  ", "the next request of a session waited until its predecessor had ended, which is in its response time")
 	}
 	t.loss(&c.Loss)
 }
 
-// replayed says what became of each request in the file.
-func replayed(c *evidence.Capture) string {
-	parts := []string{fmt.Sprintf("%d replayed", c.Replayed)}
+// replayed says what became of each request in the file. What was selected is what was replayed only where all of it was sent,
+// in each round; stages send another number, and a stop or a full queue fewer.
+func replayed(c *evidence.Capture, r *Report) string {
+	whole := allSent(c, r)
+	word := "selected"
+	if whole {
+		word = "replayed"
+	}
+	parts := []string{fmt.Sprintf("%d %s", c.Replayed, word)}
 	add := func(n int, how string) {
 		if n > 0 {
 			parts = append(parts, fmt.Sprintf("%d left out %s", n, how))
@@ -35,8 +44,30 @@ func replayed(c *evidence.Capture) string {
 	add(c.Outside, "by the cuts")
 	add(c.Sampled, "with sessions that are not in the sample")
 	line := fmt.Sprintf("of %d captured: %s", c.Captured, strings.Join(parts, ", "))
+	if c.Rounds > 1 && whole {
+		return line + fmt.Sprintf("; %d rounds of it", c.Rounds)
+	}
 	if c.Rounds > 1 {
-		line += fmt.Sprintf("; %d rounds of it", c.Rounds)
+		line += fmt.Sprintf("; %d rounds of it were asked for", c.Rounds)
+	}
+	if !whole {
+		line += "; " + sent(r)
+	}
+	return line
+}
+
+// allSent tells whether each request that was selected was sent, in each round, and nothing else.
+func allSent(c *evidence.Capture, r *Report) bool {
+	f, all := &r.Figures, c.Replayed*max(1, c.Rounds)
+	return r.Partial == "" && f.Planned == all && f.Lag.N == int64(all) // each request sent has a lag, that of the client
+}
+
+// sent says how many requests were sent; the figures do not know it of the phases that are not judged.
+func sent(r *Report) string {
+	f := &r.Figures
+	line := fmt.Sprintf("%d requests were sent", f.Lag.N)
+	if f.Warmup+f.Cooldown > 0 {
+		line += " in the stages"
 	}
 	return line
 }
@@ -58,13 +89,18 @@ func methods(all []evidence.MethodLeft) string {
 func (t *text) loss(l *evidence.Loss) {
 	switch {
 	case l.Requests > 0:
-		t.paragraph("  ", fmt.Sprintf("the capture lost %d requests that it knows of (%s): %.4g %% are whole", l.Requests, causes(l.Lost), l.Whole))
+		t.paragraph("  ", fmt.Sprintf("the capture lost %d requests that it knows of (%s): %s %% are whole", l.Requests, causes(l.Lost), Share(l.Whole)))
 	case len(l.Hidden) == 0:
 		t.paragraph("  ", "the capture lost no request")
 	}
 	if len(l.Hidden) > 0 {
 		t.paragraph("  ", fmt.Sprintf("what the capture could not read may have held requests that nobody can count: %s", causes(l.Hidden)))
 	}
+}
+
+// Share is a percentage of which something is missing, rounded down to two places, so that it never reads as 100.
+func Share(percent float64) string {
+	return strconv.FormatFloat(min(99.99, math.Floor(percent*100)/100), 'f', -1, 64)
 }
 
 func causes(all []evidence.Lost) string {
@@ -89,7 +125,7 @@ func (t *text) arrivals(s *arrivals.Shape) {
 	switch {
 	case !s.Differs:
 	case s.Beyond <= arrivals.Noticeable:
-		t.paragraph("  ", "the arrivals differ from the capture's in their small gaps alone")
+		t.paragraph("  ", "the arrivals differ from the capture's by no more than that, but for a tenth of the gaps at the most")
 	default:
 		t.paragraph("  ", "the arrivals are not shaped as the capture's: requests waited for connections or their sessions, were not sent, or the client was late")
 	}

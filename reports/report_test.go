@@ -306,8 +306,49 @@ func TestCaptureInWords(t *testing.T) {
 	} {
 		r := sample()
 		r.Run.Capture = &c.capture
+		r.Partial, r.Figures.Planned = "", c.capture.Replayed*max(1, c.capture.Rounds)
+		r.Figures.Lag.N = int64(r.Figures.Planned)
 		if got := strings.Join(strings.Fields(rendered(t, r, false)), " "); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q is not in %s", name, c.want, got)
+		}
+	}
+}
+
+// What was selected is said to be replayed only where it was sent.
+func TestCaptureThatWasNotSentAsSelected(t *testing.T) {
+	for name, c := range map[string]struct {
+		rounds, planned int
+		sent            int64
+		partial         string
+		warmup          int
+		want            string
+	}{
+		"all":               {1, 1500, 1500, "", 0, "of 1500 captured: 1500 replayed the capture"},
+		"all, in rounds":    {3, 4500, 4500, "", 0, "1500 replayed; 3 rounds of it the capture"},
+		"fewer, by stages":  {1, 20, 20, "", 0, "1500 selected; 20 requests were sent the capture"},
+		"more, by stages":   {1, 2000, 1990, "", 0, "1500 selected; 1990 requests were sent the capture"},
+		"with a warm-up":    {1, 1500, 1400, "", 100, "1500 selected; 1400 requests were sent in the stages the capture"},
+		"none":              {1, 1500, 0, "", 0, "1500 selected; 0 requests were sent the capture"},
+		"interrupted":       {1, 1500, 20, "it was interrupted", 0, "1500 selected; 20 requests were sent the capture"},
+		"cut in a round":    {3, 4500, 1700, "it was interrupted", 0, "1500 selected; 3 rounds of it were asked for; 1700 requests were sent the capture"},
+		"cut when all went": {1, 1500, 1500, "it was interrupted", 0, "1500 selected; 1500 requests were sent the capture"},
+	} {
+		r := sample()
+		r.Run.Capture = &evidence.Capture{Captured: 1500, Replayed: 1500, Rounds: c.rounds, Loss: evidence.NewLoss(nil, 1500)}
+		r.Partial, r.Figures.Planned, r.Figures.Lag.N, r.Figures.Warmup, r.Figures.Cooldown = c.partial, c.planned, c.sent, c.warmup, 0
+		if got := strings.Join(strings.Fields(rendered(t, r, false)), " "); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q is not in %s", name, c.want, got)
+		}
+	}
+}
+
+// A share is never rounded up to all.
+func TestShareOfALossyCapture(t *testing.T) {
+	for whole, want := range map[float64]string{99.999999: "99.99", 99.996: "99.99", 100: "99.99", 90: "90", 100 * 10.0 / 11: "90.9", 12.5: "12.5", 0.001: "0", 0: "0"} {
+		r := sample()
+		r.Run.Capture.Loss = evidence.Loss{Requests: 1, Whole: whole}
+		if got, want := strings.Join(strings.Fields(rendered(t, r, false)), " "), ": "+want+" % are whole"; !strings.Contains(got, want) {
+			t.Errorf("%v: %q is not in %s", whole, want, got)
 		}
 	}
 }
@@ -319,13 +360,13 @@ func TestArrivalsInWords(t *testing.T) {
 		says             string
 	}{
 		"alike":           {0.05, 0.01, ""},
-		"in small gaps":   {0.5, 0.01, "in their small gaps alone"},
+		"in small gaps":   {0.5, 0.01, "by no more than that"},
 		"not at all like": {0.5, 0.4, "not shaped as the capture's"},
 	} {
 		r := sample()
 		r.Arrivals.Distance, r.Arrivals.Beyond, r.Arrivals.Differs = c.distance, c.beyond, c.distance > arrivals.Noticeable
 		got := rendered(t, r, false)
-		for _, words := range []string{"in their small gaps alone", "not shaped as the capture's"} {
+		for _, words := range []string{"by no more than that", "not shaped as the capture's"} {
 			if strings.Contains(got, words) != (words == c.says) {
 				t.Errorf("%s: %q is told %v", name, words, words != c.says)
 			}

@@ -31,7 +31,7 @@ func (r *Report) Text(w io.Writer, colours bool) error {
 	}
 	t.mesh(r.Mesh)
 	t.figures(r)
-	t.capture(r.Run.Capture)
+	t.capture(r)
 	t.arrivals(r.Arrivals)
 	t.client(r)
 	t.connections(r.Connections)

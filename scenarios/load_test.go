@@ -265,6 +265,40 @@ func TestLoadResolvedFromARunFolder(t *testing.T) {
 	}
 }
 
+// A traffic file in the run folder is named relative to it, so that the scenario is good wherever the folder is moved to.
+func TestRunFolderThatIsMoved(t *testing.T) {
+	root := t.TempDir()
+	folder := filepath.Join(root, "run")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, filepath.Join("testdata", "istio.yaml"), filepath.Join(folder, "manifests.yaml"))
+	s := mustLoad(t, filepath.Join("testdata", "valid-capture.yaml"))
+	elsewhere := s.Capture.File
+	s.Capture.File = filepath.Join(folder, "traffic.jsonl.zst")
+	copyFile(t, elsewhere, s.Capture.File)
+	text, err := s.ResolvedIn(folder)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "scenario.yaml"), text, 0o600)
+	}
+	moved := filepath.Join(root, "moved")
+	if err = errors.Join(err, os.Rename(folder, moved)); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(filepath.Join(moved, "scenario.yaml"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if want := filepath.Join(moved, "traffic.jsonl.zst"); again.Capture.File != want || strings.Contains(string(text), root) {
+		t.Errorf("the capture is %s, want %s\n%s", again.Capture.File, want, text)
+	}
+	for name, file := range map[string]string{"elsewhere": elsewhere, "beside the folder": folder + "-2", "above it": filepath.Join(root, "traffic.jsonl.zst")} {
+		if got := within(folder, file); got != file {
+			t.Errorf("%s: %s is named %s", name, file, got)
+		}
+	}
+}
+
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)

@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -61,7 +62,7 @@ func (s *Scenario) captured(again bool) replay.Requests {
 
 // readCapture reads the capture whole.
 func (s *Scenario) readCapture() (*Recorded, error) {
-	return ReadSelection(s.Capture.File, s.Capture.Selection, s.adapt)
+	return readRewritten(s.Capture.File, s.Capture.Selection, s.adapt, s.rewriting)
 }
 
 // adapt sends a captured request to the scenario's host, and changes it as the scenario says.
@@ -161,10 +162,10 @@ func (s *Scenario) CheckPlan() error {
 		}
 	}
 	if s.Load.Ordered && recorded.Sessions == 0 {
-		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("traffic.capture.ordered: no request of %s names its session; leave it out", s.Capture.File)}}
+		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("traffic.capture.ordered: no request of %s names its session; leave it out", cmp.Or(s.Capture.Original, s.Capture.File))}}
 	}
 	if s.Load.Reuse == replay.Session && recorded.Sessions == 0 {
-		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("load.reuse: no request of %s names its session; use reuse: keep or fresh", s.Capture.File)}}
+		return diag.Faults{{File: s.File, Msg: fmt.Sprintf("load.reuse: no request of %s names its session; use reuse: keep or fresh", cmp.Or(s.Capture.Original, s.Capture.File))}}
 	}
 	s.recorded = recorded
 	return nil

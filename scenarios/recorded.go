@@ -6,9 +6,11 @@ import (
 	"io"
 	"iter"
 	"math"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"umbra/internal/diag"
@@ -30,6 +32,7 @@ type Recorded struct {
 	last      time.Duration
 	period    time.Duration // from the begin of a round to that of the next one
 	adapt     func(*traffic.Request)
+	rules     *rewriting         // which faults blame for a path that adapt spoiled; nil: they blame them all
 	kept      []*traffic.Request // all of them; nil where that would take more than keepBytes
 }
 
@@ -49,8 +52,17 @@ func ReadSelection(file string, selection Selection, adapt func(*traffic.Request
 	return readTraffic(file, selection, adapt, keepBytes)
 }
 
+// readRewritten is ReadSelection where adapt applies rules, which its faults name.
+func readRewritten(file string, selection Selection, adapt func(*traffic.Request), rules *rewriting) (*Recorded, error) {
+	return (&Recorded{File: file, selection: selection, adapt: adapt, rules: rules}).readWhole(keepBytes)
+}
+
 func readTraffic(file string, selection Selection, adapt func(*traffic.Request), keep int) (*Recorded, error) {
-	r := &Recorded{File: file, selection: selection, adapt: adapt}
+	return (&Recorded{File: file, selection: selection, adapt: adapt}).readWhole(keep)
+}
+
+// readWhole reads the file for the first time, and keeps so many bytes of it.
+func (r *Recorded) readWhole(keep int) (*Recorded, error) {
 	in := &intake{into: r, selector: r.selection.selector(), keep: keep}
 	var header traffic.FileHeader
 	for request, err := range r.read(&header) {
@@ -63,7 +75,7 @@ func readTraffic(file string, selection Selection, adapt func(*traffic.Request),
 	}
 	in.flush()
 	r.Replay = in.selector.sum()
-	r.Replay.File, r.Replay.Source, r.Replay.Loss = file, header.Source, evidence.NewLoss(header.Loss, r.Replay.Captured)
+	r.Replay.File, r.Replay.Source, r.Replay.Loss = r.File, header.Source, evidence.NewLoss(header.Loss, r.Replay.Captured)
 	return r, r.close()
 }
 
@@ -103,7 +115,16 @@ func (in *intake) add(r *traffic.Request) error {
 
 // unsorted is the fault of a request that is not in order, n from 1.
 func (r *Recorded) unsorted(n int, by time.Duration) error {
-	return diag.Faults{{File: r.File, Line: n + 1, Msg: fmt.Sprintf("request %d was captured %v before the one in front of it, and the file is too long to be sorted here: sort the lines by at_ns", n, by)}}
+	return r.fault(n+1, "request %d was captured %v before the one in front of it, and the file is too long to be sorted here: sort the lines by at_ns", n, by)
+}
+
+// fault is one of the file, or of what it was made of, where the line is another; a line of 0 is none.
+func (r *Recorded) fault(line int, format string, args ...any) error {
+	f := diag.Fault{File: r.File, Line: line, Msg: fmt.Sprintf(format, args...)}
+	if r.selection.Original != "" {
+		f.File, f.Line, f.Msg = r.selection.Original, 0, "in the traffic file made of it: "+f.Msg
+	}
+	return diag.Faults{f}
 }
 
 // flush takes what was held back.
@@ -143,18 +164,18 @@ func (r *Recorded) close() error {
 	r.Length = r.last - r.first
 	switch {
 	case r.Replay.Captured == 0:
-		return diag.Faults{{File: r.File, Msg: "no requests in it: there is nothing to replay"}}
+		return r.fault(0, "no requests in it: there is nothing to replay")
 	case r.Count == 0:
-		return diag.Faults{{File: r.File, Msg: fmt.Sprintf("of its %d requests none is left to replay: %d lie outside of the cuts, %d have methods that are left out, %d are not in the sample: ask for more",
-			r.Replay.Captured, r.Replay.Outside, r.Replay.Unsafe+r.Replay.Unasked, r.Replay.Sampled)}}
+		return r.fault(0, "of its %d requests none is left to replay: %d lie outside of the cuts, %d have methods that are left out, %d are not in the sample: ask for more",
+			r.Replay.Captured, r.Replay.Outside, r.Replay.Unsafe+r.Replay.Unasked, r.Replay.Sampled)
 	case r.selection.Loops <= 1:
 		return nil
 	case r.Length == 0:
-		return diag.Faults{{File: r.File, Msg: "what is replayed of it came at one instant, so that nobody can tell when the next round begins: replay it once, or at a rate"}}
+		return r.fault(0, "what is replayed of it came at one instant, so that nobody can tell when the next round begins: replay it once, or at a rate")
 	}
 	loops, gap := r.selection.Loops, math.Round(float64(r.Length)/float64(max(1, r.Count-1)))
 	if float64(loops)*(float64(r.Length)+gap) > math.MaxInt64/2 {
-		return diag.Faults{{File: r.File, Msg: fmt.Sprintf("%d rounds of %v last for centuries: ask for fewer", loops, r.Length)}}
+		return r.fault(0, "%d rounds of %v last for centuries: ask for fewer", loops, r.Length)
 	}
 	r.period = r.Length + time.Duration(gap)
 	r.Count *= loops
@@ -295,14 +316,12 @@ func (r *Recorded) read(header *traffic.FileHeader) iter.Seq2[*traffic.Request, 
 	return func(yield func(*traffic.Request, error) bool) {
 		f, err := os.Open(r.File)
 		if err != nil {
-			yield(nil, diag.Faults{{File: r.File, Msg: "cannot be read: " + reason(err).Error()}})
+			yield(nil, r.fault(0, "cannot be read: %v", reason(err)))
 			return
 		}
 		defer f.Close()
 		if err := r.decode(f, header, yield); err != nil {
-			var faults diag.Faults
-			faults.Add(r.File, err)
-			yield(nil, faults)
+			yield(nil, r.fault(0, "%v", err))
 		}
 	}
 }
@@ -330,14 +349,31 @@ func (r *Recorded) decode(f io.Reader, header *traffic.FileHeader, yield func(*t
 	return nil
 }
 
-// check adapts a request, and tells what would keep it from being sent.
+// check adapts a request, and tells what would keep it from being sent: the rules, where it was good without them.
 func (r *Recorded) check(line int, q *traffic.Request) error {
 	if q.Authority == "" {
 		return fmt.Errorf("line %d: \"authority\" is missing: give the Host that the request had", line)
 	}
+	captured := q.Path
 	r.adapt(q)
-	if err := replay.CheckRequest(q); err != nil {
-		return fmt.Errorf("line %d: %w", line, err)
+	err := checkRequest(q)
+	if err == nil {
+		return nil
 	}
-	return nil
+	spoiled := q.Path
+	if q.Path = captured; spoiled != captured && checkRequest(q) == nil {
+		return fmt.Errorf("line %d: %s makes of the captured path %q: %w", line, r.rules.spoils(q), captured, err)
+	}
+	return fmt.Errorf("line %d: %w", line, err)
+}
+
+// checkRequest tells what keeps a request from being sent to an origin server (RFC 9112, 3.2.1 and 3.2.4; RFC 9113, 8.3.1).
+func checkRequest(q *traffic.Request) error {
+	if err := replay.CheckRequest(q); err != nil {
+		return err
+	}
+	if strings.HasPrefix(q.Path, "/") || q.Path == "*" && q.Method == http.MethodOptions {
+		return nil
+	}
+	return fmt.Errorf("path %q does not begin with a slash: give it one, or * with OPTIONS", q.Path)
 }

@@ -248,10 +248,79 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// A path that the rules make unfit to be sent is told with its line, before the run.
+// A path that the rules make unfit to be sent is told with its line, before the run, and the rule that did it.
 func TestRewriteThatBreaksAPath(t *testing.T) {
+	for name, c := range map[string]struct{ path, rules, want string }{
+		"a space":       {"/bad", "{match: ^/bad, replace: b a d}", `line 3: traffic.capture.rewrite.paths[0], replacing "^/bad" by "b a d", makes of the captured path "/bad": path "b a d" is empty or has a space`},
+		"no slash":      {"/v1/x", "{match: x, replace: y}, {match: ^/v1/, replace: ''}", `traffic.capture.rewrite.paths[1], replacing "^/v1/" by "", makes of the captured path "/v1/x": path "y" does not begin with a slash`},
+		"nothing":       {"/v1", "{match: ^/v1, replace: ''}", `paths[0], replacing "^/v1" by "", makes of the captured path "/v1": path "" is empty`},
+		"a star":        {"/v1", "{match: ^/v1, replace: '*'}", `path "*" does not begin with a slash`},
+		"spoiled again": {"/v1/x", "{match: ^/v1/, replace: ''}, {match: ^x, replace: /x}, {match: ^/x, replace: z}", "paths[2], replacing"},
+		"mended":        {"/v1/x", "{match: ^/v1/, replace: ''}, {match: ^x, replace: /x}", ""},
+		"one mended":    {"v1/x", "{match: ^v1, replace: ''}", ""},
+		"captured so":   {"v1/x", "{match: x, replace: y}", `line 3: path "v1/y" does not begin with a slash`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules := rewritingOf(t, c.rules)
+			_, err := readRewritten(captureFile(t, captured(0, "/ok"), captured(1, c.path)), Selection{}, rules.apply, rules)
+			if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || !isInput(err)) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+			if strings.Contains(name, "captured") && strings.Contains(err.Error(), "rewrite") {
+				t.Errorf("the rules are blamed: %v", err)
+			}
+		})
+	}
 	s := runScenario(t, "traffic: {capture: {file: "+captureFile(t, captured(0, "/ok"), captured(1, "/bad"))+", rewrite: {paths: [{match: ^/bad, replace: b a d}]}}}\n")
-	if err := s.CheckPlan(); err == nil || !strings.Contains(err.Error(), "line 3: path") {
+	if err := s.CheckPlan(); err == nil || !strings.Contains(err.Error(), "line 3: traffic.capture.rewrite") {
+		t.Errorf("%v", err)
+	}
+}
+
+// rewritingOf compiles rules.
+func rewritingOf(t *testing.T, rules string) *rewriting {
+	t.Helper()
+	return runScenario(t, "traffic: {capture: {file: "+captureFile(t, captured(0, "/"))+", rewrite: {paths: ["+rules+"]}}}\n").rewriting
+}
+
+// What was captured without a slash, or with a star, is replayed as an origin server takes it, or not at all.
+func TestTargetsThatAnOriginServerTakes(t *testing.T) {
+	for _, c := range []struct {
+		method, path string
+		good         bool
+	}{{"GET", "/", true}, {"GET", "//", true}, {"OPTIONS", "*", true}, {"OPTIONS", "/*", true}, {"GET", "*", false}, {"OPTIONS", "**", false}, {"GET", "x", false},
+		{"GET", "?q", false}, {"GET", "http://a.example.com/", false}} {
+		_, err := ReadTraffic(captureFile(t, of("", 0, c.method, c.path)), untouched)
+		if (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), "line 2: path") {
+			t.Errorf("%s %s: %v", c.method, c.path, err)
+		}
+	}
+}
+
+// Faults of a traffic file that was made for the run name what people gave, as the file is gone when they read of them.
+func TestFaultsNameTheOriginal(t *testing.T) {
+	for name, c := range map[string]struct {
+		requests  []traffic.Request
+		selection Selection
+		keep      int
+		want      string
+	}{
+		"a bad request":  {[]traffic.Request{captured(0, "/a b")}, Selection{}, 1, "line 2: path"},
+		"no request":     {nil, Selection{}, 1, "no requests in it"},
+		"none left":      {[]traffic.Request{captured(0, "/")}, Selection{From: 1}, 1, "none is left to replay"},
+		"out of order":   {[]traffic.Request{captured(1, "/"), captured(0, "/")}, Selection{}, 1, "request 2 was captured 1ns before"},
+		"at one instant": {[]traffic.Request{captured(1, "/")}, Selection{Loops: 2}, 1, "came at one instant"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := captureFile(t, c.requests...)
+			c.selection.Original = "shop.pcapng"
+			_, err := readTraffic(file, c.selection, untouched, c.keep)
+			if err == nil || !strings.HasPrefix(err.Error(), "shop.pcapng: in the traffic file made of it: ") || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), file) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	if _, err := ReadSelection("gone.jsonl.zst", Selection{Original: "shop.pcapng"}, untouched); err == nil || !strings.HasPrefix(err.Error(), "shop.pcapng: ") {
 		t.Errorf("%v", err)
 	}
 }

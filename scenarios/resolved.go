@@ -3,12 +3,14 @@ package scenarios
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"umbra/internal/evidence"
 	"umbra/internal/mesh"
 	"umbra/internal/traffic"
 	"umbra/replay"
@@ -110,10 +112,18 @@ type (
 // Resolved is the scenario as YAML with every default filled in. Load reads it again and gives an equal scenario,
 // wherever it lies: the names of captures and CSV files are absolute. Its only manifest is the one given, or the
 // scenario's own ones, by absolute names, where it is "".
-func (s *Scenario) Resolved(manifests string) ([]byte, error) {
+func (s *Scenario) Resolved(manifests string) ([]byte, error) { return s.resolved(manifests, "") }
+
+// ResolvedIn is Resolved for a run folder, which has its manifests: a traffic file that lies in the folder is named relative to
+// it, so that the folder may be moved.
+func (s *Scenario) ResolvedIn(folder string) ([]byte, error) {
+	return s.resolved(evidence.Manifests, folder)
+}
+
+func (s *Scenario) resolved(manifests, folder string) ([]byte, error) {
 	out := resolvedScenario{
 		APIVersion: apiVersion, Kind: kind, Name: s.Name,
-		Mesh: resolveMesh(&s.Mesh, manifests), Traffic: resolveTraffic(s), Load: resolveLoad(&s.Load),
+		Mesh: resolveMesh(&s.Mesh, manifests), Traffic: resolveTraffic(s, folder), Load: resolveLoad(&s.Load),
 		Checks: resolveChecks(&s.Checks), Drain: s.Drain.String(),
 	}
 	var text bytes.Buffer
@@ -167,10 +177,11 @@ func percentOf(share float64) string {
 	}
 }
 
-func resolveTraffic(s *Scenario) resolvedTraffic {
+func resolveTraffic(s *Scenario, folder string) resolvedTraffic {
 	var out resolvedTraffic
 	if s.Capture != nil {
 		out.Capture = resolveCapture(s.Capture, &s.Load)
+		out.Capture.File = within(folder, s.Capture.File)
 	}
 	if s.Mix != nil {
 		for _, e := range s.Mix.Entries {
@@ -178,6 +189,18 @@ func resolveTraffic(s *Scenario) resolvedTraffic {
 		}
 	}
 	return out
+}
+
+// within is how a folder names a file that lies in it, and file itself elsewhere; a folder of "" has none.
+func within(folder, file string) string {
+	if folder == "" {
+		return file
+	}
+	name, err := filepath.Rel(absolutePath("", folder), file)
+	if err != nil || !filepath.IsLocal(name) {
+		return file
+	}
+	return name
 }
 
 func resolveCapture(c *Capture, l *LoadConfig) *resolvedCapture {

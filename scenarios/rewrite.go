@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -48,6 +49,36 @@ func (w *rewriting) apply(r *traffic.Request) {
 	}
 }
 
+// spoils names the rule that left the path of a good request unfit to be sent, and no rule behind it mended that.
+func (w *rewriting) spoils(captured *traffic.Request) string {
+	r, culprit := *captured, -1
+	for i := range w.rules() {
+		r.Path = w.patterns[i].ReplaceAllString(r.Path, w.Paths[i].Replace)
+		switch {
+		case checkRequest(&r) == nil:
+			culprit = -1
+		case culprit < 0:
+			culprit = i
+		}
+	}
+	if culprit < 0 {
+		return rewritePath
+	}
+	rule := w.Paths[culprit]
+	return fmt.Sprintf("%s, replacing %q by %q,", rulePath(culprit), rule.Match, rule.Replace)
+}
+
+// rules is how many rules for paths there are.
+func (w *rewriting) rules() int {
+	if w == nil {
+		return 0
+	}
+	return len(w.patterns)
+}
+
+// rulePath is where a rule for paths stands.
+func rulePath(i int) string { return rewritePath + ".paths[" + strconv.Itoa(i) + "]" }
+
 type (
 	rawRewrite struct {
 		host    value[string]
@@ -81,7 +112,7 @@ func (r *reader) rewrite(raw value[rawRewrite]) *rewriting {
 	w := &rewriting{Rewrite: &Rewrite{Host: raw.v.host.v}}
 	for i, rule := range raw.v.paths.v {
 		w.Paths = append(w.Paths, PathRule{rule.v.match.v, rule.v.replace.v})
-		w.patterns = append(w.patterns, r.pattern(&rule.v, rewritePath+".paths["+strconv.Itoa(i)+"]"))
+		w.patterns = append(w.patterns, r.pattern(&rule.v, rulePath(i)))
 	}
 	seen := map[string]bool{}
 	for _, h := range raw.v.headers.v {

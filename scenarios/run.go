@@ -70,7 +70,7 @@ func (r *Run) begin() error {
 	if r.Scenario.Load.Arrivals != Captured {
 		r.Record.Stages = Stages(r.Scenario.stages())
 	}
-	resolved, err := r.Scenario.Resolved(evidence.Manifests)
+	resolved, err := r.Scenario.ResolvedIn(r.Dir)
 	if err != nil {
 		return err
 	}

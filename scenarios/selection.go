@@ -25,6 +25,8 @@ type Selection struct {
 	Sample   float64       // percent of the sessions, each whole; a request without session is one of its own. 0: all
 	Seed     uint64        // of the sample
 	Loops    int           // how often it is replayed as captured, one round behind the other; 0: once
+
+	Original string // what the file was made of, which faults name in its stead; "": the file itself
 }
 
 // selector goes once through the requests of a capture, in their order.

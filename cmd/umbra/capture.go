@@ -19,6 +19,7 @@ import (
 	"umbra/capture"
 	"umbra/capture/redact"
 	"umbra/internal/evidence"
+	"umbra/reports"
 )
 
 // redaction is how the verbs that read traffic are told what to take out of it.
@@ -278,7 +279,7 @@ func printLoss(w io.Writer, loss map[string]int64, requests int64) error {
 	l := evidence.NewLoss(loss, int(requests))
 	text := "no request is known to be missing"
 	if l.Requests > 0 {
-		text = fmt.Sprintf("%.4g %% of the requests that were seen are whole, %d are not in the file", l.Whole, l.Requests)
+		text = fmt.Sprintf("%s %% of the requests that were seen are whole, at least %d are not in the file", reports.Share(l.Whole), l.Requests)
 	}
 	if len(l.Hidden) > 0 {
 		text += "; others may be missing, as not all could be read"

@@ -149,7 +149,7 @@ func ingest(ctx context.Context, s *scenarios.Scenario, dir string) error {
 	if _, err := w.Close(); err != nil {
 		return broken(err)
 	}
-	s.Capture.File, s.Capture.Raw = path, false
+	s.Capture.Original, s.Capture.File, s.Capture.Raw = s.Capture.File, path, false
 	return nil
 }
 

@@ -19,7 +19,8 @@ type Shape struct {
 	// Distance is the two-sample Kolmogorov-Smirnov statistic of the gaps: the largest difference between their empirical
 	// distribution functions, as far as histograms of three digits tell gaps apart.
 	Distance float64 `json:"ks_distance"`
-	// Beyond is the same where gaps count as equal that differ by Tolerance at the most, which is what a client may be late.
+	// Beyond is the same where gaps count as equal that differ by Tolerance at the most, which is what a client may be late; or
+	// may do so as far as the histograms tell: theirs are bars as wide as a thousandth of a gap, at the most.
 	Beyond    float64       `json:"ks_distance_beyond_tolerance"`
 	Tolerance time.Duration `json:"tolerance_ns"`
 	LeftOut   int64         `json:"left_out,omitempty"` // instants that came too late to be put in their order
@@ -91,6 +92,8 @@ type gaps struct {
 	held   []time.Duration
 	last   time.Duration // the instant behind which the next gap begins
 	begun  bool
+	least  time.Duration // of the gaps, exactly
+	most   time.Duration
 	late   int64
 	all    *hdrhistogram.Histogram
 	window int
@@ -128,21 +131,33 @@ func (g *gaps) take(instants []time.Duration) {
 			g.late++
 			continue
 		default:
-			_ = g.all.RecordValue(int64(min(at-g.last, longest))) // cannot fail within the range
+			g.count(min(at-g.last, longest))
 		}
 		g.last = at
 	}
 }
 
-func (g *gaps) sum() Gaps {
-	at := func(q float64) time.Duration { return time.Duration(g.all.ValueAtQuantile(q)) }
-	return Gaps{N: g.all.TotalCount(), P10: at(10), P50: at(50), P90: at(90), P99: at(99), Max: time.Duration(g.all.Max())}
+func (g *gaps) count(gap time.Duration) {
+	if g.all.TotalCount() == 0 {
+		g.least = gap
+	}
+	g.least, g.most = min(g.least, gap), max(g.most, gap)
+	_ = g.all.RecordValue(int64(gap)) // cannot fail within the range
 }
 
-// step is where an empirical distribution function rises, and what it is from there on.
+// sum gives the quantiles, each the upper end of its bar, but none outside of the gaps that there were.
+func (g *gaps) sum() Gaps {
+	at := func(q float64) time.Duration {
+		return max(g.least, min(g.most, time.Duration(g.all.ValueAtQuantile(q))))
+	}
+	return Gaps{N: g.all.TotalCount(), P10: at(10), P50: at(50), P90: at(90), P99: at(99), Max: g.most}
+}
+
+// step is a bar within which an empirical distribution function rises, and what it is from there on. A bar is one nanosecond
+// wide below 2 µs, 262 µs at 400 ms.
 type step struct {
-	at    int64
-	share float64
+	from, to int64
+	share    float64
 }
 
 func steps(h *hdrhistogram.Histogram) (out []step) {
@@ -150,7 +165,7 @@ func steps(h *hdrhistogram.Histogram) (out []step) {
 	for _, bar := range h.Distribution() {
 		if bar.Count > 0 {
 			sum += bar.Count
-			out = append(out, step{bar.To, float64(sum) / float64(h.TotalCount())})
+			out = append(out, step{bar.From, bar.To, float64(sum) / float64(h.TotalCount())})
 		}
 	}
 	return out
@@ -158,11 +173,12 @@ func steps(h *hdrhistogram.Histogram) (out []step) {
 
 // excess is by how much f is above g shifted to the left at the most, over all x: max of f(x) − g(x + tolerance), which is 0 or
 // more. With a tolerance of 0 the greater one of both ways round is the Kolmogorov-Smirnov statistic; with another, an ε of Lévy's
-// metric is given and the other one sought.
+// metric is given and the other one sought. Where the samples lie within their bars nobody knows, so that those of two bars count
+// as equal where any of them may be: the tolerance is wider than asked for by less than the widths of the two, and never narrower.
 func excess(f, g []step, tolerance time.Duration) float64 {
 	most, i, below := 0.0, 0, 0.0
 	for _, s := range f {
-		for ; i < len(g) && g[i].at <= saturating(s.at, int64(tolerance)); i++ {
+		for ; i < len(g) && g[i].from <= saturating(s.to, int64(tolerance)); i++ {
 			below = g[i].share
 		}
 		most = max(most, s.share-below)

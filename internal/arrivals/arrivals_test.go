@@ -110,6 +110,30 @@ func TestShapes(t *testing.T) {
 	}
 }
 
+// A histogram's bars are wider than the tolerance where gaps are long, which makes no request late.
+func TestLongGaps(t *testing.T) {
+	const n = 501
+	random := rand.New(rand.NewPCG(7, 8))
+	for _, gap := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 400 * time.Millisecond, 5 * time.Second, time.Hour} {
+		even := every(n, func(int) time.Duration { return gap })
+		late := func(int) time.Duration { return time.Duration(20_000 + random.IntN(80_000)) }
+		s := compare(rows(even, late)...)
+		if s.Beyond != 0 {
+			t.Errorf("gaps of %v, sent a little late: %+v", gap, s)
+		}
+		if want := (Gaps{n - 1, gap, gap, gap, gap, gap}); s.Due != want {
+			t.Errorf("%+v, want %+v", s.Due, want)
+		}
+		if s.Sent.Max > gap+80*time.Microsecond || s.Sent.P99 > s.Sent.Max {
+			t.Errorf("gaps of %v are shown as %+v", gap, s.Sent)
+		}
+		s = compare(rows(even, func(i int) time.Duration { return time.Duration(i%2) * gap / 50 })...)
+		if math.Abs(s.Beyond-0.5) > 0.01 {
+			t.Errorf("gaps of %v, every second one shorter by a fiftieth: %+v", gap, s)
+		}
+	}
+}
+
 func TestQuantiles(t *testing.T) {
 	dues := every(1001, func(i int) time.Duration { return time.Duration(i+1) * time.Microsecond })
 	s := compare(rows(dues, func(int) time.Duration { return 0 })...)

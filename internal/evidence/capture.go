@@ -14,7 +14,7 @@ type Capture struct {
 	Speed    float64      `json:"speed,omitempty"`               // how many times as fast; 0 where the arrivals were not the captured ones
 	Ordered  bool         `json:"ordered,omitempty"`             // a session's next request waited until its predecessor had ended
 	Captured int          `json:"captured"`                      // requests in the file
-	Replayed int          `json:"replayed"`                      // of them, in each round
+	Replayed int          `json:"replayed"`                      // of them, selected for each round; how many were sent stands in the figures
 	Rounds   int          `json:"rounds"`                        // how often they were replayed; 1 where stages said how many there are
 	Outside  int          `json:"left_out_by_cuts,omitempty"`    // before, behind, or more than asked for
 	Methods  []MethodLeft `json:"left_out_by_method,omitempty"`  // the most frequent first
