@@ -312,7 +312,7 @@ func FuzzRequest(f *testing.F) {
 		if !strings.ContainsAny(path, "?") && strings.Contains(planted.Path, "&token") {
 			planted.Path = strings.Replace(planted.Path, "&token", "?token", 1)
 		}
-		header("Cookie", value+"; sid=%s")(&planted, secret, e)
+		header("Cookie", strings.ReplaceAll(value, "%", "%%")+"; sid=%s")(&planted, secret, e)
 		body(&planted, formType, strings.TrimLeft(string(text), "{[ \t\r\n\xef\xbb\xbf\x1e")+"&password="+e.percent(secret))
 		if err := r.Request(&planted); err != nil {
 			return
