@@ -192,15 +192,11 @@ func (w *Writer) header() traffic.FileHeader {
 		for _, c := range r.Report().Counts {
 			total[c.Rule] += c.Values
 		}
-		h.Redacted = map[string]int64{}
-		for rule, n := range total {
-			h.Redacted[rule] = n
-		}
+		h.Redacted = maps.Clone(total)
 		for rule, n := range w.redacted {
-			if h.Redacted[rule] -= n; h.Redacted[rule] == 0 {
-				delete(h.Redacted, rule)
-			}
+			h.Redacted[rule] -= n
 		}
+		maps.DeleteFunc(h.Redacted, func(_ string, n int64) bool { return n == 0 })
 		w.redacted = total
 	}
 	return h
@@ -213,17 +209,9 @@ func (w *Writer) layAside(start time.Time, r *traffic.Request) {
 	}
 	w.late = append(w.late, laid{start, *r})
 	w.lateN++
-	if w.held += sizeOf(r); w.held > w.lateRoom {
+	if w.held += exchangeSize + r.Size(); w.held > w.lateRoom {
 		w.err = w.spill()
 	}
-}
-
-func sizeOf(r *traffic.Request) int {
-	n := exchangeSize + len(r.Path) + len(r.Body)
-	for _, h := range r.Headers {
-		n += 32 + len(h[0]) + len(h[1])
-	}
-	return n
 }
 
 // lateRun is a file of late requests, in order, whose times count from 1970. Of fanIn runs of a level one of the next is made, so
@@ -235,58 +223,61 @@ type lateRun struct {
 
 const fanIn = 8
 
-func (w *Writer) nextRun() string {
+// newRun adds a run of what fill writes.
+func (w *Writer) newRun(level int, fill func(*traffic.Archive) error) error {
 	w.spilled++
-	return fmt.Sprintf("%s.late-%d", w.open, w.spilled)
+	run := lateRun{fmt.Sprintf("%s.late-%d", w.open, w.spilled), level}
+	header := traffic.FileHeader{Source: w.source}
+	archive, err := traffic.CreateArchive(run.path, header)
+	if err != nil {
+		return err
+	}
+	if err := fill(archive); err != nil {
+		archive.Abandon()
+		return err
+	}
+	if err := archive.Close(header); err != nil {
+		return err
+	}
+	w.runs = append(w.runs, run)
+	return nil
 }
 
 // spill writes the late requests in memory to a file of their own.
 func (w *Writer) spill() error {
-	path := w.nextRun()
-	archive, err := traffic.CreateArchive(path, traffic.FileHeader{Source: w.source})
-	if err != nil {
-		return err
-	}
-	for r := range w.sortedLate() {
-		r.request.At = time.Duration(r.start.UnixNano())
-		if err = archive.Write(&r.request); err != nil {
-			archive.Abandon()
-			return err
+	err := w.newRun(0, func(archive *traffic.Archive) error {
+		for r := range w.sortedLate() {
+			r.request.At = time.Duration(r.start.UnixNano())
+			if err := archive.Write(&r.request); err != nil {
+				return err
+			}
 		}
-	}
-	if err := archive.Close(traffic.FileHeader{Source: w.source}); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	clear(w.late)
 	w.late, w.held = w.late[:0], 0
-	w.runs = append(w.runs, lateRun{path, 0})
 	return w.compact()
 }
 
 // compact makes one run of the last fanIn, as long as these are of one level.
 func (w *Writer) compact() error {
 	for len(w.runs) >= fanIn && w.runs[len(w.runs)-fanIn].level == w.runs[len(w.runs)-1].level {
-		last := w.runs[len(w.runs)-fanIn:]
-		level, path := last[0].level+1, w.nextRun()
-		archive, err := traffic.CreateArchive(path, traffic.FileHeader{Source: w.source})
-		if err != nil {
-			return err
-		}
+		rest := len(w.runs) - fanIn
+		last := slices.Clone(w.runs[rest:])
 		var open []opening
 		for _, r := range last {
 			open = append(open, opening{r.path, 0})
 		}
-		if err := mergeRuns(open, archive); err != nil {
-			archive.Abandon()
+		if err := w.newRun(last[0].level+1, func(archive *traffic.Archive) error { return mergeRuns(open, archive) }); err != nil {
 			return err
 		}
-		if err := archive.Close(traffic.FileHeader{Source: w.source}); err != nil {
-			return err
-		}
+		w.runs = slices.Delete(w.runs, rest, rest+fanIn)
 		for _, r := range last {
 			os.Remove(r.path)
 		}
-		w.runs = append(w.runs[:len(w.runs)-fanIn], lateRun{path, level})
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (in *intake) add(r *traffic.Request) error {
 		return in.unsorted
 	}
 	in.held = append(in.held, r)
-	if in.bytes += sizeOf(r); in.bytes <= in.keep {
+	if in.bytes += r.Size(); in.bytes <= in.keep {
 		return nil
 	}
 	in.flush()
@@ -152,7 +152,7 @@ func (in *intake) take(r *traffic.Request) {
 	if r.Session != "" {
 		to.Sessions++
 	}
-	if in.kept += sizeOf(r); in.kept <= in.keep {
+	if in.kept += r.Size(); in.kept <= in.keep {
 		to.kept = append(to.kept, r)
 	} else {
 		to.kept = nil
@@ -181,15 +181,6 @@ func (r *Recorded) close() error {
 	r.Count *= loops
 	r.Length += time.Duration(loops-1) * r.period
 	return nil
-}
-
-// sizeOf is about what a request takes in memory, in bytes.
-func sizeOf(r *traffic.Request) int {
-	n := 256 + len(r.Session) + len(r.Authority) + len(r.Path) + len(r.Body)
-	for _, h := range r.Headers {
-		n += 32 + len(h[0]) + len(h[1])
-	}
-	return n
 }
 
 // Requests gives the requests in their order, due as on the capture's own clock: all rounds of them, or, where again says so,

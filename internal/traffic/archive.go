@@ -2,7 +2,6 @@ package traffic
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -16,10 +15,9 @@ const headerRoom = 16 << 10
 // Archive writes a traffic file whose header is known last. Until Close the file is called path + ".part" and says of itself
 // that it is partial; it can be read as far as it was flushed. It is not safe for concurrent use.
 type Archive struct {
+	lines Writer // below the header, which is a frame of its own
 	path  string
 	file  *os.File
-	zstd  *zstd.Encoder
-	line  []byte
 	count int64
 }
 
@@ -35,7 +33,7 @@ func CreateArchive(path string, provisional FileHeader) (*Archive, error) {
 		_, err = f.Seek(headerRoom, io.SeekStart)
 	}
 	if err == nil {
-		a.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
+		a.lines.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
 	}
 	if err != nil {
 		a.Abandon()
@@ -46,11 +44,7 @@ func CreateArchive(path string, provisional FileHeader) (*Archive, error) {
 
 // putHeader writes the header as a frame of its own, and fills what is left of its room with a skippable frame (RFC 8878, 3.1.2).
 func (a *Archive) putHeader(h FileHeader) error {
-	h.Umbra = Format
-	if h.Loss == nil {
-		h.Loss = map[string]int64{}
-	}
-	line, err := json.Marshal(h)
+	line, err := headerLine(h)
 	if err != nil {
 		return err
 	}
@@ -59,7 +53,7 @@ func (a *Archive) putHeader(h FileHeader) error {
 		return err
 	}
 	defer z.Close()
-	room := z.EncodeAll(append(line, '\n'), make([]byte, 0, headerRoom))
+	room := z.EncodeAll(line, make([]byte, 0, headerRoom))
 	rest := headerRoom - len(room) - 8
 	if rest < 0 {
 		return fmt.Errorf("the header of %s takes %d bytes more than there is room for", a.path, -rest)
@@ -72,14 +66,12 @@ func (a *Archive) putHeader(h FileHeader) error {
 
 // Write adds a request.
 func (a *Archive) Write(r *Request) error {
-	a.line = AppendRequest(a.line[:0], r)
 	a.count++
-	_, err := a.zstd.Write(a.line)
-	return err
+	return a.lines.Write(r)
 }
 
 // Flush puts every request so far into the file: what a kill cannot take.
-func (a *Archive) Flush() error { return a.zstd.Flush() }
+func (a *Archive) Flush() error { return a.lines.Flush() }
 
 // Count is how many requests were written.
 func (a *Archive) Count() int64 { return a.count }
@@ -98,7 +90,7 @@ func (a *Archive) Close(h FileHeader) error { return a.CloseAs(a.path, h) }
 
 // CloseAs writes the header and gives the file another name. Where it fails, what could be written is left as it is.
 func (a *Archive) CloseAs(path string, h FileHeader) error {
-	err := a.zstd.Close()
+	err := a.lines.Close()
 	h.Requests = a.count
 	if err == nil {
 		err = a.putHeader(h)
@@ -114,14 +106,14 @@ func (a *Archive) CloseAs(path string, h FileHeader) error {
 
 // Leave closes the file as it is: partial, and under the name that says so.
 func (a *Archive) Leave() {
-	_ = a.zstd.Close() // it may have failed before
+	_ = a.lines.Close() // it may have failed before
 	a.file.Close()
 }
 
 // Abandon removes the file.
 func (a *Archive) Abandon() {
-	if a.zstd != nil {
-		_ = a.zstd.Close() // it ends a goroutine; the file goes
+	if a.lines.zstd != nil {
+		_ = a.lines.Close() // it ends a goroutine; the file goes
 	}
 	a.file.Close()
 	os.Remove(a.path + ".part")

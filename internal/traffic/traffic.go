@@ -41,6 +41,15 @@ func (r *Request) HasLength() bool {
 	return len(r.Body) > 0 || r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 }
 
+// Size is about what the request takes in memory, in bytes.
+func (r *Request) Size() int {
+	n := 256 + len(r.Session) + len(r.Authority) + len(r.Path) + len(r.Body)
+	for _, h := range r.Headers {
+		n += 32 + len(h[0]) + len(h[1])
+	}
+	return n
+}
+
 // Response is what a capture knows of a request's answer.
 type Response struct {
 	Status     int

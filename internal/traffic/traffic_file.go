@@ -54,7 +54,7 @@ type responseLine struct {
 // for concurrent use.
 type Writer struct {
 	zstd *zstd.Encoder
-	json *json.Encoder
+	line []byte
 }
 
 // NewWriter writes the header.
@@ -63,24 +63,29 @@ func NewWriter(w io.Writer, source string, loss map[string]int64) (*Writer, erro
 	if err != nil {
 		return nil, err
 	}
-	t := &Writer{z, json.NewEncoder(z)}
-	t.json.SetEscapeHTML(false)
-	if loss == nil {
-		loss = map[string]int64{}
+	header, err := headerLine(FileHeader{Source: source, Loss: loss})
+	if err != nil {
+		return nil, err
 	}
-	return t, t.json.Encode(FileHeader{Umbra: Format, Source: source, Loss: loss})
+	_, err = z.Write(header)
+	return &Writer{zstd: z}, err
+}
+
+// headerLine is the first line of a file.
+func headerLine(h FileHeader) ([]byte, error) {
+	h.Umbra = Format
+	if h.Loss == nil {
+		h.Loss = map[string]int64{}
+	}
+	line, err := json.Marshal(h)
+	return append(line, '\n'), err
 }
 
 // Write adds a request.
 func (w *Writer) Write(r *Request) error {
-	line := requestLine{int64(r.At), r.Session, r.Method, r.Scheme, r.Authority, r.Path, r.Headers, r.Body, nil}
-	if line.Headers == nil {
-		line.Headers = []Header{}
-	}
-	if r.Response != nil {
-		line.Response = &responseLine{r.Response.Status, int64(r.Response.Latency), r.Response.BodySHA256}
-	}
-	return w.json.Encode(line)
+	w.line = AppendRequest(w.line[:0], r)
+	_, err := w.zstd.Write(w.line)
+	return err
 }
 
 // Flush puts every request so far into the file: what a kill cannot take.
