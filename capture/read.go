@@ -5,7 +5,6 @@ package capture
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -16,10 +15,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"umbra/capture/internal/exchange"
 	"umbra/capture/internal/formats"
+	"umbra/capture/internal/packet"
 	"umbra/internal/traffic"
 )
 
@@ -120,54 +118,23 @@ func (o *Options) fill() error {
 
 // readAll recognises a stream and reads it.
 func readAll(ctx context.Context, in io.Reader, name string, o Options, w *Writer) error {
-	in, first, err := unpack(in)
-	if err != nil {
+	buffered := bufio.NewReaderSize(in, peeked)
+	first, err := buffered.Peek(peeked)
+	if len(first) == 0 {
+		if errors.Is(err, io.EOF) {
+			return errors.New("it is empty")
+		}
 		return err
 	}
-	if len(first) == 0 {
-		return errors.New("it is empty")
-	}
-	if o.Format == pcaps || o.Format == "" && isPackets(first) {
-		return readPackets(ctx, in, o, w)
+	if o.Format == pcaps || o.Format == "" && packet.Recognise(first) {
+		return readPackets(ctx, buffered, o, w)
 	}
 	began := time.Unix(0, 0) // where the source does not say
-	requests, err := open(in, first, name, o, &began)
+	requests, err := open(buffered, first, name, o, &began)
 	if err != nil {
 		return err
 	}
 	return readRequests(ctx, requests, &began, w)
-}
-
-// unpack takes off a gzip or a zstd layer, and gives the first bytes of what is in it.
-func unpack(in io.Reader) (io.Reader, []byte, error) {
-	buffered := bufio.NewReaderSize(in, peeked)
-	magic, _ := buffered.Peek(4) // what is shorter is neither
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, nil, err
-		}
-		buffered = bufio.NewReaderSize(z, peeked)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(64<<20))
-		if err != nil {
-			return nil, nil, err
-		}
-		buffered = bufio.NewReaderSize(z.IOReadCloser(), peeked)
-	}
-	first, err := buffered.Peek(peeked)
-	if err != nil && len(first) == 0 && !errors.Is(err, io.EOF) {
-		return nil, nil, err
-	}
-	return buffered, first, nil
-}
-
-// magics begin packet captures: pcap with its byte orders and resolutions, and pcapng.
-var magics = []string{"\xd4\xc3\xb2\xa1", "\xa1\xb2\xc3\xd4", "\x4d\x3c\xb2\xa1", "\xa1\xb2\x3c\x4d", "\x0a\x0d\x0d\x0a"}
-
-func isPackets(first []byte) bool {
-	return slices.ContainsFunc(magics, func(magic string) bool { return bytes.HasPrefix(first, []byte(magic)) })
 }
 
 // recognise finds the format of what begins so, and of an access log how its lines are written.
@@ -181,7 +148,7 @@ func recognise(first []byte, name string, o Options) (formats.Kind, string, erro
 		return "", "", errors.New("--format log needs --log-format: the text of nginx's log_format, Apache's LogFormat or Envoy's text_format")
 	case o.Format != "":
 		return formats.Kind(o.Format), "", nil
-	case bytes.HasPrefix(first, []byte(`{"umbra":`)):
+	case isTraffic(first):
 		return "", "", errors.New("it is a traffic file already; umbra traffic redact or convert works on it")
 	}
 	found, ok := formats.Recognise(first, name)
@@ -192,6 +159,15 @@ func recognise(first []byte, name string, o Options) (formats.Kind, string, erro
 		return "", "", fmt.Errorf("its format was not recognised; name it by --format (%s), an access log's by --log-format", strings.Join(Formats(), ", "))
 	}
 	return found.Kind, found.Format, nil
+}
+
+func isTraffic(first []byte) bool {
+	r, err := traffic.NewReader(bytes.NewReader(first))
+	if err != nil {
+		return false
+	}
+	r.Close()
+	return true
 }
 
 // open begins to read requests in the format that was asked for, or that they seem to have.

@@ -121,6 +121,35 @@ func (in *input) corrupt(format string, args ...any) error {
 	return fmt.Errorf("%s: %s: the file is corrupt from here on; cut it there to read what is before", where, fmt.Sprintf(format, args...))
 }
 
+// Recognise tells by a file's first bytes, which may be those of a gzip or zstd stream, whether it is one that Open reads.
+func Recognise(first []byte) bool {
+	in, _, err := unpack(first[:min(4, len(first))], bytes.NewReader(first))
+	if err != nil {
+		return false
+	}
+	var head [4]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return false
+	}
+	_, _, pcap := pcapMagic(head[:])
+	return pcap || isSection(head[:])
+}
+
+func isSection(head []byte) bool { return binary.BigEndian.Uint32(head) == blockSection }
+
+// pcapMagic tells a pcap's byte order and how many nanoseconds its unit of time has.
+func pcapMagic(head []byte) (order binary.ByteOrder, unit int64, ok bool) {
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		switch order.Uint32(head) {
+		case magicMicroseconds:
+			return order, 1000, true
+		case magicNanoseconds:
+			return order, 1, true
+		}
+	}
+	return nil, 0, false
+}
+
 // openContainer knows pcap and pcapng by their magic. Secrets go to the reader's callback.
 func openContainer(in *input, r *Reader) (container, error) {
 	head, err := in.peek(4)
@@ -130,20 +159,15 @@ func openContainer(in *input, r *Reader) (container, error) {
 	if err != nil {
 		return nil, err
 	}
-	if binary.BigEndian.Uint32(head) == blockSection {
+	if isSection(head) {
 		return openPcapng(in, r.decoder.loss, func(keylog []byte) {
 			if r.Secrets != nil {
 				r.Secrets(keylog)
 			}
 		})
 	}
-	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		switch order.Uint32(head) {
-		case magicMicroseconds:
-			return openPcap(in, order, 1000)
-		case magicNanoseconds:
-			return openPcap(in, order, 1)
-		}
+	if order, unit, ok := pcapMagic(head); ok {
+		return openPcap(in, order, unit)
 	}
 	return nil, fmt.Errorf("neither a pcap nor a pcapng file, also none in gzip or zstd: it begins with % x", head)
 }
