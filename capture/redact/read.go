@@ -193,15 +193,9 @@ func (d *decoder) bool(n *yaml.Node, path string) bool {
 func (d *decoder) names(n *yaml.Node, path string) (names []Name) {
 	d.list(n, path, func(n *yaml.Node) {
 		var name Name
-		if n.Kind == yaml.MappingNode {
-			d.mapping(n, "an entry of "+path,
-				key{"name", func(n *yaml.Node) { name.Name, _ = d.text(n, "name") }},
-				key{"keep", func(n *yaml.Node) { name.Keep = d.keep(n) }},
-				key{"drop", func(n *yaml.Node) { name.Drop = d.bool(n, "drop") }},
-			)
-		} else if text, ok := d.text(n, path); ok {
-			name.Name = text
-		} else {
+		if !d.entry(n, path, "name", &name.Name,
+			key{"keep", func(n *yaml.Node) { name.Keep = d.keep(n) }},
+			key{"drop", func(n *yaml.Node) { name.Drop = d.bool(n, "drop") }}) {
 			return
 		}
 		if err := checkName(path, name); err != nil {
@@ -213,17 +207,20 @@ func (d *decoder) names(n *yaml.Node, path string) (names []Name) {
 	return names
 }
 
+// entry reads an entry of a list: its main key's text alone, or a mapping of that and of more. It is false where it is neither.
+func (d *decoder) entry(n *yaml.Node, list, main string, text *string, more ...key) (ok bool) {
+	if n.Kind != yaml.MappingNode {
+		*text, ok = d.text(n, list)
+		return ok
+	}
+	d.mapping(n, "an entry of "+list, append([]key{{main, func(n *yaml.Node) { *text, _ = d.text(n, main) }}}, more...)...)
+	return true
+}
+
 func (d *decoder) paths(n *yaml.Node) (paths []Path) {
 	d.list(n, "json", func(n *yaml.Node) {
 		var path Path
-		if n.Kind == yaml.MappingNode {
-			d.mapping(n, "an entry of json",
-				key{"path", func(n *yaml.Node) { path.Path, _ = d.text(n, "path") }},
-				key{"keep", func(n *yaml.Node) { path.Keep = d.keep(n) }},
-			)
-		} else if text, ok := d.text(n, "json"); ok {
-			path.Path = text
-		} else {
+		if !d.entry(n, "json", "path", &path.Path, key{"keep", func(n *yaml.Node) { path.Keep = d.keep(n) }}) {
 			return
 		}
 		if _, err := parsePath(path.Path); err != nil {

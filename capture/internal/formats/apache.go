@@ -24,7 +24,13 @@ func apache(text string) ([]token, escape, error) {
 	} else {
 		text = strings.ReplaceAll(text, `\"`, `"`)
 	}
-	var tokens []token
+	tokens, err := operators(text, apacheTokens)
+	return tokens, escapeC, err
+}
+
+// operators cuts a format at each '%'. read takes what stands behind one: it gives the tokens of the operator that begins there,
+// and the text behind that.
+func operators(text string, read func(string) ([]token, string, error)) (tokens []token, err error) {
 	for text != "" {
 		plain, rest, found := strings.Cut(text, "%")
 		if plain != "" {
@@ -33,13 +39,13 @@ func apache(text string) ([]token, escape, error) {
 		if !found {
 			break
 		}
-		more, after, err := apacheTokens(rest)
+		more, after, err := read(rest)
 		if err != nil {
-			return nil, escapeC, err
+			return nil, err
 		}
 		tokens, text = append(tokens, more...), after
 	}
-	return tokens, escapeC, nil
+	return tokens, nil
 }
 
 // apacheTokens reads what stands behind a '%': modifiers (the statuses for which it is written, < and > for the first and the last

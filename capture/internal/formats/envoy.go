@@ -26,31 +26,24 @@ var envoyFields = map[string]field{
 // envoy cuts a text_format into its command operators and what stands between them. Envoy escapes nothing.
 func envoy(text string) ([]token, escape, error) {
 	text = strings.TrimSuffix(strings.TrimRight(text, "\r\n"), `\n`)
-	var tokens []token
-	for text != "" {
-		plain, rest, found := strings.Cut(text, "%")
-		if plain != "" {
-			tokens = append(tokens, token{text: plain})
-		}
-		if !found {
-			break
-		}
-		end := operatorEnd(rest)
-		if end < 0 {
-			return nil, escapeNone, fmt.Errorf("log format: %.60q has no second %%", "%"+rest)
-		}
-		if end == 0 {
-			tokens = append(tokens, token{text: "%"})
-		} else {
-			f, err := envoyField(rest[:end])
-			if err != nil {
-				return nil, escapeNone, err
-			}
-			tokens = append(tokens, timeTokens(f)...)
-		}
-		text = rest[end+1:]
+	tokens, err := operators(text, envoyTokens)
+	return tokens, escapeNone, err
+}
+
+// envoyTokens reads an operator and the '%' that ends it; %% is a '%'.
+func envoyTokens(text string) ([]token, string, error) {
+	end := operatorEnd(text)
+	switch {
+	case end < 0:
+		return nil, "", fmt.Errorf("log format: %.60q has no second %%", "%"+text)
+	case end == 0:
+		return []token{{text: "%"}}, text[1:], nil
 	}
-	return tokens, escapeNone, nil
+	f, err := envoyField(text[:end])
+	if err != nil {
+		return nil, "", err
+	}
+	return timeTokens(f), text[end+1:], nil
 }
 
 // operatorEnd finds the '%' that ends an operator, whose argument may hold others: START_TIME(%s.%3f).

@@ -146,7 +146,7 @@ func newKeyLog(k *Keys, r io.Reader) *keyLog {
 	return &keyLog{keys: k, from: bufio.NewReader(r)}
 }
 
-// read takes whole lines up to the end for now; the error is the first.
+// read takes the whole lines there are by now, and may be called again when there are more; the error is the first.
 func (l *keyLog) read() error {
 	var first error
 	for {
