@@ -43,6 +43,18 @@ type State struct {
 	Endpoints map[string][]string `json:"endpoints"` // pods of each cluster, sorted
 	// Counters and gauges of the gateway under Envoy's names, "cluster.NAME.upstream_rq_total" and its like.
 	Counters map[string]uint64 `json:"counters"`
+	// Pods are those of every version and of the gateway; none where the mesh is this process.
+	Pods []Pod `json:"pods,omitempty"`
+}
+
+// Pod is a pod as it stands.
+type Pod struct {
+	Name       string             `json:"name"`
+	Namespace  string             `json:"namespace"`
+	Version    string             `json:"version,omitempty"` // of the app; empty for a gateway
+	Started    time.Time          `json:"started"`
+	Restarts   int                `json:"restarts,omitempty"`    // of all its containers
+	CPUSeconds map[string]float64 `json:"cpu_seconds,omitempty"` // used so far, by container
 }
 
 // Route is a route as a gateway was given it.
