@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"umbra/internal/app"
+	"umbra/internal/evidence"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 )
@@ -30,7 +31,7 @@ type Embedded struct {
 const closeWithin = 15 * time.Second
 
 // Up starts the apps and the gateway, which serve when it returns. The context bounds the start only. The mesh that
-// it gives has the method FaultHits() map[string]int: how often each fault asked for has acted.
+// it gives tells how often each fault asked for has acted.
 func (e Embedded) Up(ctx context.Context, spec mesh.Spec) (mesh.Running, error) {
 	plan, err := newPlan(spec)
 	if err != nil {
@@ -169,15 +170,9 @@ func (m *embedded) Address() string { return m.address }
 // State gives the routes as programmed (mirrors of 0 per million are no policies, as with Istio), the pods of each
 // cluster that has a configuration, and the counters. It never fails.
 func (m *embedded) State(context.Context) (*mesh.State, error) {
-	s := &mesh.State{Endpoints: map[string][]string{}, Counters: map[string]uint64{}}
+	s := &mesh.State{Endpoints: map[string][]string{}, Counters: m.counters()}
 	for _, r := range m.plan.spec.Table.Routes() {
-		programmed := mesh.Route{Name: r.Name}
-		for _, to := range r.Mirrors {
-			if to.Numerator > 0 {
-				programmed.Mirrors = append(programmed.Mirrors, mesh.Mirror{Cluster: to.Cluster, Numerator: to.Numerator})
-			}
-		}
-		s.Routes = append(s.Routes, programmed)
+		s.Routes = append(s.Routes, mesh.Route{Name: r.Name, Mirrors: mesh.Programmed(r)})
 	}
 	for name, u := range m.gateway.upstreams {
 		pods := []string{}
@@ -186,10 +181,23 @@ func (m *embedded) State(context.Context) (*mesh.State, error) {
 		}
 		slices.Sort(pods)
 		s.Endpoints[name] = pods
-		u.write("cluster."+name+".", s.Counters)
 	}
 	return s, nil
 }
+
+// Counters never fails.
+func (m *embedded) Counters(context.Context) (map[string]uint64, error) { return m.counters(), nil }
+
+func (m *embedded) counters() map[string]uint64 {
+	counters := map[string]uint64{}
+	for name, u := range m.gateway.upstreams {
+		u.write("cluster."+name+".", counters)
+	}
+	return counters
+}
+
+// Tell says how often each fault acted.
+func (m *embedded) Tell(r *evidence.Record) { r.FaultHits = m.FaultHits() }
 
 // FaultHits counts how often each fault that was asked for has acted, by its name; a fault that never acted has 0.
 func (m *embedded) FaultHits() map[string]int {
@@ -330,29 +338,39 @@ func (p *plan) applyShadow() error {
 	if mode == "" {
 		return nil
 	}
-	primaries, mirrors := p.roles()
-	found := false
-	for i := range p.pods {
-		w := *p.pods[i].workload
-		selects := func(c *route.Cluster) bool { return c.Selects(w) }
-		if slices.ContainsFunc(mirrors, selects) && !slices.ContainsFunc(primaries, selects) {
-			p.pods[i].mode, found = mode, true
-		}
+	shadows, err := onlyMirrored(&p.spec)
+	if err != nil {
+		return err
 	}
-	if !found {
-		return fmt.Errorf("fault shadow=%s: no pod belongs to mirrors only; give the shadow a Deployment that no destination selects", mode)
+	for i := range p.pods {
+		if shadows(*p.pods[i].workload) {
+			p.pods[i].mode = mode
+		}
 	}
 	return nil
 }
 
+// onlyMirrored tells the workloads that only mirrors use. It is an error where there is none.
+func onlyMirrored(spec *mesh.Spec) (func(route.Workload) bool, error) {
+	primaries, mirrors := roles(spec.Table)
+	is := func(w route.Workload) bool {
+		selects := func(c *route.Cluster) bool { return c.Selects(w) }
+		return slices.ContainsFunc(mirrors, selects) && !slices.ContainsFunc(primaries, selects)
+	}
+	if !slices.ContainsFunc(spec.Workloads, is) {
+		return nil, fmt.Errorf("fault shadow=%s: no pod belongs to mirrors only; give the shadow a Deployment that no destination selects", spec.Faults.Shadow)
+	}
+	return is, nil
+}
+
 // roles gives the clusters that routes send to, and those that they mirror to.
-func (p *plan) roles() (primaries, mirrors []*route.Cluster) {
-	for _, r := range p.spec.Table.Routes() {
+func roles(t *route.Table) (primaries, mirrors []*route.Cluster) {
+	for _, r := range t.Routes() {
 		for _, d := range r.Destinations {
-			primaries = append(primaries, p.spec.Table.Cluster(d.Cluster))
+			primaries = append(primaries, t.Cluster(d.Cluster))
 		}
 		for _, m := range r.Mirrors {
-			mirrors = append(mirrors, p.spec.Table.Cluster(m.Cluster))
+			mirrors = append(mirrors, t.Cluster(m.Cluster))
 		}
 	}
 	without := func(c *route.Cluster) bool { return c == nil || c.Missing != "" }
@@ -364,7 +382,7 @@ func (p *plan) findWritesTo() error {
 	if p.spec.Faults.MirrorWrites <= 0 {
 		return nil
 	}
-	_, mirrors := p.roles()
+	_, mirrors := roles(p.spec.Table)
 	if len(mirrors) == 0 {
 		return errors.New("fault mirror-writes: no route mirrors, so there is no shadow to send writes to; add a mirror or leave the fault out")
 	}

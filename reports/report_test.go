@@ -68,7 +68,13 @@ func sample() *Report {
 			Capture: &evidence.Capture{File: "shop.jsonl.zst", Source: "shop.pcapng", Speed: 2, Ordered: true, Captured: 1000, Replayed: 900, Rounds: 3, Outside: 15, Sampled: 5, Unsafe: 80,
 				Methods: []evidence.MethodLeft{{Method: "POST", Count: 60}, {Method: "DELETE", Count: 20}},
 				Loss:    evidence.NewLoss(map[string]int64{"requests_incomplete": 100, "requests_without_response": 7, "gaps": 3, "segments_reordered": 9}, 1000)},
-			Faults: "duplicate=0.01", NotModelled: []string{"DestinationRule shop/my-app: outlier detection (istio.yaml:12)"}, Stages: []verdict.Stage{{Begin: time.Second, End: 11 * time.Second, Asked: 1000}}, Quantum: 100 * time.Microsecond, Started: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), Finished: true},
+			Changes:  []string{"Deployment shop/my-app-v1: the image umbra-app:dev is umbra's own, pull policy IfNotPresent", "Namespace shop: made, with injection on"},
+			Restarts: []verdict.Restart{{Pod: "my-app-v2-5d8f", Version: "v2", What: "restarted 1 time", At: time.Date(2026, 11, 23, 1, 2, 9, 0, time.UTC), Lost: true}, {Pod: "my-app-v2-77aa", Version: "v2", What: "began"}},
+			CPU: []evidence.CPUUse{{Namespace: "istio-system", Pod: "istio-ingressgateway-6b9c", Container: "istio-proxy", Cores: 0.4213, Over: 30 * time.Second},
+				{Namespace: "shop", Pod: "my-app-v2-" + strings.Repeat("long-", 20), Container: "app", Version: "v2", Cores: 1.25, Over: 30 * time.Second}},
+			Steps:   []evidence.Step{{Name: "node image", Took: 1400 * time.Millisecond}, {Name: "cluster", Took: 14987 * time.Millisecond}},
+			Cluster: &evidence.ClusterFacts{Kubernetes: "v1.36.1", Istio: "1.31.0", Proxy: "1.39.0", Node: "kindest/node:v1.36.1", Reused: true},
+			Faults:  "duplicate=0.01", NotModelled: []string{"DestinationRule shop/my-app: outlier detection (istio.yaml:12)"}, Stages: []verdict.Stage{{Begin: time.Second, End: 11 * time.Second, Asked: 1000}}, Quantum: 100 * time.Microsecond, Started: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), Finished: true},
 	}
 	r.Close()
 	return r

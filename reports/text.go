@@ -30,6 +30,7 @@ func (r *Report) Text(w io.Writer, colours bool) error {
 		t.verdict(&v)
 	}
 	t.mesh(r.Mesh)
+	t.cluster(&r.Run)
 	t.figures(r)
 	t.capture(r)
 	t.arrivals(r.Arrivals)

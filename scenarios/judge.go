@@ -52,7 +52,7 @@ func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Ju
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	record := &f.out.Record
-	f.facts.Undrained = !record.Drained
+	f.facts.Undrained, f.facts.Restarts = !record.Drained, record.Restarts
 	f.facts.Partial = f.facts.Incomplete || record.Partial() != ""
 	if f.recon == nil {
 		rate := f.out.Figures.Rate
@@ -290,11 +290,16 @@ func (f *folder) state() error {
 		f.lacks("%s names no routes or no endpoints", evidence.Before)
 	}
 	for _, pod := range pods(f.facts.Pods) {
-		if f.out.Record.Finished && !slices.Contains(f.out.Record.Collected, pod) {
+		if f.out.Record.Finished && !slices.Contains(f.out.Record.Collected, pod) && !f.lost(pod) {
 			f.lacks("no receipts were collected from pod %s", pod)
 		}
 	}
 	return nil
+}
+
+// lost tells whether the record itself says that a pod's receipts may be missing, which the verdicts weigh.
+func (f *folder) lost(pod string) bool {
+	return slices.ContainsFunc(f.out.Record.Restarts, func(r verdict.Restart) bool { return r.Pod == pod && r.Lost })
 }
 
 // endpoints are those of before and of after: pods may have come during the run.

@@ -33,7 +33,10 @@ type Run struct {
 	Faults    mesh.Faults
 	Dir       string // the run folder, which exists
 	Watcher   Watcher
+	AccessLog bool            // the gateways' logs are kept, where the mesh has such
 	Record    evidence.Record // what the caller knows; the run fills in the rest
+
+	before *mesh.State
 }
 
 // ErrMesh marks a run that the mesh or the machine ended.
@@ -136,7 +139,9 @@ func (r *Run) onMesh(ctx context.Context) (err error) {
 	if err != nil {
 		return broken(err)
 	}
-	if err := errors.Join(evidence.WriteJSON(r.Dir, evidence.Before, before), configured(r.Scenario.Table, before)); err != nil {
+	r.before = before
+	r.told(running)
+	if err := errors.Join(evidence.WriteJSON(r.Dir, evidence.Before, before), dumps(ctx, r.Dir, running, "before"), mesh.Differences(r.Scenario.Table, before)); err != nil {
 		return broken(err)
 	}
 	if err := r.replay(ctx, running.Address()); err != nil {
@@ -151,41 +156,47 @@ func (s *Scenario) Spec() mesh.Spec {
 		App: s.Mesh.App, Seed: s.Load.Seed}
 }
 
-// configured holds what the gateway was given against what the model of the manifests says.
-func configured(t *route.Table, state *mesh.State) error {
-	has := map[string][]mesh.Mirror{}
-	for _, programmed := range state.Routes {
-		has[programmed.Name] = programmed.Mirrors
+// told lets a mesh write into the record what it is and what happened to it.
+func (r *Run) told(running Running) {
+	if m, ok := running.(interface{ Tell(*evidence.Record) }); ok {
+		m.Tell(&r.Record)
 	}
-	var errs []error
-	for _, expected := range t.Routes() {
-		got, there := has[expected.Name]
-		if !there {
-			errs = append(errs, fmt.Errorf("the gateway has no route %s (%s:%d)", expected.Name, expected.File, expected.Line))
+}
+
+// dumps keeps each gateway's configuration, where the mesh has such: mesh/config_dump-POD-WHEN.json.
+func dumps(ctx context.Context, dir string, running Running, when string) error {
+	m, ok := running.(interface {
+		Dumps(ctx context.Context) (map[string][]byte, error)
+	})
+	if !ok {
+		return nil
+	}
+	all, err := m.Dumps(ctx)
+	for pod, dump := range all {
+		name := filepath.Join(dir, "mesh", "config_dump-"+pod+"-"+when+".json")
+		err = errors.Join(err, os.WriteFile(name, dump, 0o644))
+	}
+	return err
+}
+
+// cpuUse is the mean of the cores that each container used between the measurements of two states. One that was started in between
+// is left out, as its count began anew, and one that was not measured again since.
+func cpuUse(before, after *mesh.State) (out []evidence.CPUUse) {
+	was := map[string]mesh.Pod{}
+	for _, pod := range before.Pods {
+		was[pod.Namespace+"/"+pod.Name] = pod
+	}
+	for _, pod := range after.Pods {
+		old, there := was[pod.Namespace+"/"+pod.Name]
+		if !there || old.Restarts != pod.Restarts {
 			continue
 		}
-		if want := policies(expected); !slices.Equal(want, active(got)) {
-			errs = append(errs, fmt.Errorf("route %s (%s:%d): the manifests give it the mirrors %v, the gateway has %v", expected.Name, expected.File, expected.Line, want, got))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("the mesh is not configured as the manifests say: %w", err)
-	}
-	return nil
-}
-
-// policies are the mirror policies that Istio programs for a route: none for 0.
-func policies(r *route.Route) (out []mesh.Mirror) {
-	for _, m := range r.Mirrors {
-		out = append(out, mesh.Mirror{Cluster: m.Cluster, Numerator: m.Numerator})
-	}
-	return active(out)
-}
-
-func active(mirrors []mesh.Mirror) (out []mesh.Mirror) {
-	for _, m := range mirrors {
-		if m.Numerator > 0 {
-			out = append(out, m)
+		for _, container := range slices.Sorted(maps.Keys(pod.CPU)) {
+			begin, end := old.CPU[container], pod.CPU[container]
+			if took := end.At.Sub(begin.At); !begin.At.IsZero() && took > 0 {
+				out = append(out, evidence.CPUUse{Namespace: pod.Namespace, Pod: pod.Name, Container: container, Version: pod.Version,
+					Cores: (end.Seconds - begin.Seconds) / took.Seconds(), Over: took})
+			}
 		}
 	}
 	return out
@@ -215,10 +226,22 @@ func (r *Run) collect(ctx context.Context, running Running) error {
 	if err := r.receipts(ctx, running); err != nil {
 		return err
 	}
-	if hits, ok := running.(interface{ FaultHits() map[string]int }); ok {
-		r.Record.FaultHits = hits.FaultHits()
+	r.told(running)
+	r.Record.CPU = cpuUse(r.before, after)
+	return errors.Join(evidence.WriteJSON(r.Dir, evidence.After, after), dumps(ctx, r.Dir, running, "after"), r.accessLogs(ctx, running))
+}
+
+// accessLogs keeps what the gateways logged since the run began: mesh/access-POD.log.
+func (r *Run) accessLogs(ctx context.Context, running Running) error {
+	m, ok := running.(interface {
+		AccessLogs(ctx context.Context, since time.Time, f func(pod string) (io.WriteCloser, error)) error
+	})
+	if !ok || !r.AccessLog {
+		return nil
 	}
-	return evidence.WriteJSON(r.Dir, evidence.After, after)
+	return m.AccessLogs(ctx, r.Record.Started, func(pod string) (io.WriteCloser, error) {
+		return os.Create(filepath.Join(r.Dir, "mesh", "access-"+pod+".log"))
+	})
 }
 
 // mirrorClusters are the clusters that some route mirrors to.
@@ -245,19 +268,18 @@ func drain(ctx context.Context, running Running, clusters []string, atMost time.
 	defer poll.Stop()
 	var last []uint64
 	for same := 0; ; {
-		state, err := running.State(ctx)
+		counters, err := running.Counters(ctx)
 		if err != nil {
 			return nil, false, err
 		}
-		counts, idle := activity(state, clusters)
+		counts, idle := activity(&mesh.State{Counters: counters}, clusters)
 		if same++; !idle || !slices.Equal(counts, last) {
 			same = 0
 		}
-		if last = counts; same >= standStill {
-			return state, true, nil
-		}
-		if time.Now().After(deadline) {
-			return state, false, nil
+		last = counts
+		if drained := same >= standStill; drained || time.Now().After(deadline) {
+			state, err := running.State(ctx)
+			return state, drained, err
 		}
 		select {
 		case <-poll.C:

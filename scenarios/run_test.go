@@ -111,7 +111,7 @@ func newFake(t *testing.T, s *Scenario) *fake {
 func stateOf(s *Scenario, active uint64) *mesh.State {
 	state := &mesh.State{Endpoints: map[string][]string{shadowCluster: {"app-v2-0"}}, Counters: map[string]uint64{"cluster." + shadowCluster + ".upstream_rq_active": active}}
 	for _, r := range s.Table.Routes() {
-		state.Routes = append(state.Routes, mesh.Route{Name: r.Name, Mirrors: policies(r)})
+		state.Routes = append(state.Routes, mesh.Route{Name: r.Name, Mirrors: mesh.Programmed(r)})
 	}
 	return state
 }
@@ -134,6 +134,10 @@ func (f *fake) Address() string { return f.server.Listener.Addr().String() }
 func (f *fake) State(context.Context) (*mesh.State, error) {
 	f.calls++
 	return f.state(f.calls), nil
+}
+func (f *fake) Counters(context.Context) (map[string]uint64, error) {
+	f.calls++
+	return f.state(f.calls).Counters, nil
 }
 func (f *fake) Receipts(_ context.Context, yield func(version, pod string, stream io.Reader) error) error {
 	return f.receipts(yield)

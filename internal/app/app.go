@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -19,18 +18,26 @@ import (
 
 // Config is what an app is asked to be.
 type Config struct {
-	Version     string
-	Pod         string // the replica's name
-	Listen      string // address of the app itself: HTTP/1.1 and HTTP/2 without TLS; ":0" takes any port
-	Admin       string // address of receipts, metrics and health
-	Behaviour   Behaviour
-	Seed        uint64                           // of latencies and errors
-	Mode        string                           // a Mode; empty: healthy
-	SlowBy      time.Duration                    // what ModeSlow adds; 0: 1 s
-	SpillDir    string                           // where receipts spill to a file, which is removed while it is open where the system can; empty: os.TempDir
+	Version   string
+	Pod       string // the replica's name
+	Listen    string // address of the app itself: HTTP/1.1 and HTTP/2 without TLS; ":0" takes any port
+	Admin     string // address of receipts, settings, status, metrics and health
+	Behaviour Behaviour
+	Seed      uint64        // of latencies and errors
+	Mode      string        // a Mode; empty: healthy
+	SlowBy    time.Duration // what ModeSlow adds; 0: 1 s
+	SpillDir  string        // where receipts spill to a file, which is removed while it is open where the system can; empty: os.TempDir
+	// ReceiptsDir is where receipts and settings outlive the process, in files that Close leaves; it is made where it is not
+	// there, and one process at a time may use it. The files of earlier processes are found, and settings that were changed
+	// at run time prevail over those here. Empty: nothing stays.
+	ReceiptsDir string
 	MaxReceipts int                              // finished receipts in memory, 2 at least; 0: 8192
+	Linger      time.Duration                    // how long Close waits, once all requests have ended, for receipts to be fetched
 	Log         func(format string, args ...any) // the servers' own errors; nil drops them
 }
+
+// settings are what of a Config can be changed at run time.
+func (c *Config) settings() Settings { return Settings{c.Behaviour, c.Seed, c.Mode, c.SlowBy} }
 
 // The modes: how an app is wrong.
 const (
@@ -45,14 +52,9 @@ const VersionHeader = "X-App-Version"
 
 // Check tells everything that is wrong with a Config.
 func (c Config) Check() error {
-	faults := []error{c.Behaviour.Check()}
-	switch c.Mode {
-	case "", ModeSlow, ModeHung, ModeErrors, ModeDead:
-	default:
-		faults = append(faults, fmt.Errorf("mode: %q is unknown; use %s, %s, %s or %s", c.Mode, ModeSlow, ModeHung, ModeErrors, ModeDead))
-	}
-	if c.SlowBy < 0 {
-		faults = append(faults, fmt.Errorf("slow by: %v is negative", c.SlowBy))
+	faults := []error{c.settings().Check()}
+	if c.Linger < 0 {
+		faults = append(faults, fmt.Errorf("linger: %v is negative", c.Linger))
 	}
 	if c.MaxReceipts < 0 {
 		faults = append(faults, fmt.Errorf("receipts in memory: %d is negative", c.MaxReceipts))
@@ -64,9 +66,6 @@ func (c Config) Check() error {
 }
 
 func (c Config) withDefaults() Config {
-	if c.SlowBy == 0 {
-		c.SlowBy = time.Second
-	}
 	if c.MaxReceipts == 0 {
 		c.MaxReceipts = 8192
 	}
@@ -83,6 +82,15 @@ type App struct {
 	metrics  metrics
 	unnamed  atomic.Uint64 // requests without an id so far
 	draining atomic.Bool
+	started  time.Time
+
+	now      atomic.Pointer[setting] // replaced by Configure
+	changing sync.Mutex              // held by Configure, and by Close while it stops the main server
+	main     *http.Server            // guarded by changing; nil in ModeDead
+
+	drained   chan struct{} // closed when every request has ended
+	fetched   sync.Once     // closes collected
+	collected chan struct{} // closed when receipts were fetched after that
 
 	ctx    context.Context // ends what a request waits for
 	cancel context.CancelFunc
@@ -90,7 +98,7 @@ type App struct {
 	ended  bool         // guarded by life
 
 	addr, adminAddr string
-	main, admin     *http.Server
+	admin           *http.Server
 	serving         sync.WaitGroup
 	failed          atomic.Pointer[error] // why a server stopped by itself
 
@@ -103,26 +111,44 @@ func Start(ctx context.Context, config Config) (*App, error) {
 	if err := config.Check(); err != nil {
 		return nil, err
 	}
-	a := &App{config: config.withDefaults()}
+	a := &App{config: config.withDefaults(), started: time.Now(), drained: make(chan struct{}), collected: make(chan struct{})}
+	settings, err := a.firstSettings()
+	if err != nil {
+		return nil, fmt.Errorf("app %s: %w", config.Version, err)
+	}
 	listeners, err := listen(ctx, config.Listen, config.Admin)
 	if err != nil {
 		return nil, fmt.Errorf("app %s: %w", config.Version, err)
 	}
-	if a.ledger, err = newLedger(config.SpillDir, a.config.MaxReceipts); err != nil {
+	if a.ledger, err = a.openLedger(); err != nil {
 		return nil, errors.Join(fmt.Errorf("app %s: %w", config.Version, err), listeners[0].Close(), listeners[1].Close())
 	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.addr, a.adminAddr = listeners[0].Addr().String(), listeners[1].Addr().String()
-	a.main, a.admin = a.server(http.HandlerFunc(a.route)), a.server(a.adminHandler())
+	a.now.Store(newSetting(settings, nil))
+	a.admin = a.server(context.Background(), a.adminHandler())
 	a.serve(a.admin, listeners[1])
-	if config.Mode == ModeDead {
+	if settings.Mode == ModeDead {
 		if err := listeners[0].Close(); err != nil {
 			return nil, errors.Join(err, a.Close(ctx))
 		}
 		return a, nil
 	}
-	a.serve(a.main, listeners[0])
+	a.serveMain(listeners[0])
 	return a, nil
+}
+
+func (a *App) openLedger() (*ledger, error) {
+	if a.config.ReceiptsDir != "" {
+		return newKeptLedger(a.config.ReceiptsDir, a.config.MaxReceipts)
+	}
+	return newLedger(a.config.SpillDir, a.config.MaxReceipts)
+}
+
+// serveMain takes requests from l on.
+func (a *App) serveMain(l net.Listener) {
+	a.main = a.server(a.ctx, http.HandlerFunc(a.route))
+	a.serve(a.main, l)
 }
 
 // listen opens all addresses or none.
@@ -141,11 +167,12 @@ func listen(ctx context.Context, addresses ...string) (all []net.Listener, err e
 	return all, nil
 }
 
-func (a *App) server(h http.Handler) *http.Server {
+// server serves requests that end with their connection, or with ctx.
+func (a *App) server(ctx context.Context, h http.Handler) *http.Server {
 	s := &http.Server{ // without time-outs: a client ends its idle connections, so that none is cut as it is used again
 		Handler:     h,
 		Protocols:   new(http.Protocols),
-		BaseContext: func(net.Listener) context.Context { return a.ctx },
+		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    log.New(lines(a.config.Log), "", 0),
 	}
 	s.Protocols.SetHTTP1(true)
@@ -170,15 +197,16 @@ func (a *App) serve(s *http.Server, l net.Listener) {
 	})
 }
 
-// Addr is the host:port of the app; nobody listens there in ModeDead.
+// Addr is the host:port of the app, the same for its whole life; nobody listens there in ModeDead.
 func (a *App) Addr() string { return a.addr }
 
-// AdminAddr is the host:port of receipts, metrics and health.
+// AdminAddr is the host:port of receipts, settings, status, metrics and health.
 func (a *App) AdminAddr() string { return a.adminAddr }
 
 // Close drains: health turns 503, no more connections are taken, and what is in flight may finish until ctx ends; the
-// error tells where that was too early. Receipts can be fetched until then. Hung requests are cut off at once. Then
-// all that Start began ends, and the spilled receipts are removed. Closing again gives the same error.
+// error tells where that was too early. Hung requests are cut off at once. Receipts can be fetched until then, and for at
+// most Config.Linger more, unless they were fetched sooner. Then all that Start began ends, and the spilled receipts are
+// removed where no ReceiptsDir keeps them. Closing again gives the same error.
 func (a *App) Close(ctx context.Context) error {
 	a.closing.Do(func() { a.closed = a.close(ctx) })
 	return a.closed
@@ -186,18 +214,11 @@ func (a *App) Close(ctx context.Context) error {
 
 func (a *App) close(ctx context.Context) error {
 	a.draining.Store(true)
-	if a.config.Mode == ModeHung {
-		a.cancel()
-	}
-	var faults []error
-	if err := a.main.Shutdown(ctx); err != nil {
-		faults = append(faults, fmt.Errorf("app %s: requests in flight were cut off: %w", a.config.Version, err))
-	}
-	a.cancel()
-	faults = append(faults, a.main.Close())
+	faults := []error{a.stopMain(ctx)}
 	a.life.Lock() // every request has ended: its context has, and so has its connection
 	a.ended = true
 	a.life.Unlock()
+	a.linger()
 	faults = append(faults, a.admin.Close())
 	a.serving.Wait()
 	if err := a.failed.Load(); err != nil {
@@ -206,52 +227,35 @@ func (a *App) close(ctx context.Context) error {
 	return errors.Join(append(faults, a.ledger.close())...)
 }
 
-// adminHandler serves what the app says of itself.
-func (a *App) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", a.health)
-	mux.HandleFunc("GET /receipts", a.receipts)
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		a.metrics.write(w, a.config.Version, a.ledger.inMemory()) // fails only where the scraper has gone
-	})
-	return mux
-}
-
-// receipts answers with every receipt so far. A stream that cannot be finished is cut, so that it cannot pass for a
-// whole one.
-func (a *App) receipts(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/vnd.apache.arrow.stream")
-	out := &counted{w: w}
-	if err := a.ledger.fetch(out); err != nil {
-		if out.n == 0 {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		a.config.Log("%v", err)
-		panic(http.ErrAbortHandler)
+// stopMain lets what is in flight finish until ctx ends, and cuts the rest off.
+func (a *App) stopMain(ctx context.Context) error {
+	a.changing.Lock() // who configures the app later finds it draining
+	defer a.changing.Unlock()
+	defer a.cancel()
+	if a.now.Load().Mode == ModeHung {
+		a.cancel()
 	}
-}
-
-type counted struct {
-	w io.Writer
-	n int
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += n
-	return n, err
-}
-
-func (a *App) health(w http.ResponseWriter, _ *http.Request) {
-	status, text := http.StatusOK, "ok"
-	if a.draining.Load() {
-		status, text = http.StatusServiceUnavailable, "draining"
+	if a.main == nil {
+		return nil
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	io.WriteString(w, text) // fails only where the client has gone
+	err := a.main.Shutdown(ctx)
+	if err != nil {
+		err = fmt.Errorf("app %s: requests in flight were cut off: %w", a.config.Version, err)
+	}
+	a.cancel()
+	return errors.Join(err, a.main.Close())
+}
+
+// linger waits until somebody has fetched the receipts, now that they are whole.
+func (a *App) linger() {
+	ctx, cancel := context.WithTimeout(context.Background(), a.config.Linger)
+	defer cancel()
+	close(a.drained)
+	select {
+	case <-a.collected:
+		a.admin.Shutdown(ctx) // the answer's last bytes go out; where they do not in time, Close follows
+	case <-ctx.Done():
+	}
 }
 
 // route tells health checks, which leave no receipt, from requests, which do.

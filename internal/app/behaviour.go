@@ -9,14 +9,15 @@ import (
 
 // Behaviour is how the app behaves when nothing is wrong with it.
 type Behaviour struct {
-	Latency      Latency
-	ErrorRate    float64 // share of requests answered with 503, 0 to 1
-	ResponseSize int     // bytes; an answer is never shorter than its JSON
+	Latency              // embedded, so that the JSON of settings is flat
+	ErrorRate    float64 `json:"error_rate"` // share of requests answered with 503, 0 to 1
+	ResponseSize int     `json:"size"`       // bytes; an answer is never shorter than its JSON
 }
 
 // Latency is a log-normal distribution given by its median and 99th percentile; constant where P99 is 0.
 type Latency struct {
-	P50, P99 time.Duration
+	P50 time.Duration `json:"latency_p50_ns"`
+	P99 time.Duration `json:"latency_p99_ns"`
 }
 
 // z99 is the 0.99 quantile of the standard normal distribution.

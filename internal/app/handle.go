@@ -19,6 +19,7 @@ import (
 // exchange is one request on its way through the app. One goroutine has it.
 type exchange struct {
 	app     *App
+	now     *setting // as they were when it arrived
 	entry   *entry
 	request *http.Request
 	arrived time.Time
@@ -47,7 +48,7 @@ func (a *App) handle(w http.ResponseWriter, r *http.Request) {
 
 // begin makes the receipt, now that the request's headers are there.
 func (a *App) begin(r *http.Request) *exchange {
-	x := &exchange{app: a, request: r, arrived: time.Now(), path: target(r)}
+	x := &exchange{app: a, now: a.now.Load(), request: r, arrived: time.Now(), path: target(r)}
 	a.metrics.begin()
 	x.entry = a.ledger.begin(traffic.Receipt{
 		ID:           r.Header.Get(traffic.IDHeader),
@@ -86,19 +87,22 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }
 func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 
 // wait passes the request's latency and gives the status to answer with; false where there is to be no answer,
-// because the client or the app has ended, or the app is hung until then.
+// because the client or the app has ended, or the app is hung until then or until other settings.
 func (x *exchange) wait() (status int, answered bool) {
 	if x.cut {
 		return http.StatusBadRequest, true
 	}
-	config, ctx := &x.app.config, x.request.Context()
-	latency, fails := config.Behaviour.plan(x.draws())
-	switch config.Mode {
+	now, ctx := x.now, x.request.Context()
+	latency, fails := now.Behaviour.plan(x.draws())
+	switch now.Mode {
 	case ModeHung:
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-now.over:
+		}
 		return 0, false
 	case ModeSlow:
-		latency += config.SlowBy
+		latency += now.SlowBy
 	case ModeErrors:
 		fails = true
 	}
@@ -115,9 +119,9 @@ func (x *exchange) wait() (status int, answered bool) {
 func (x *exchange) draws() Draws {
 	config := &x.app.config
 	if id := x.request.Header.Get(traffic.IDHeader); id != "" {
-		return NewDraws(config.Seed, config.Version, id)
+		return NewDraws(x.now.Seed, config.Version, id)
 	}
-	return NewDraws(config.Seed, config.Version, config.Pod, strconv.FormatUint(x.app.unnamed.Add(1), 10))
+	return NewDraws(x.now.Seed, config.Version, config.Pod, strconv.FormatUint(x.app.unnamed.Add(1), 10))
 }
 
 // sleep reports false where the context ended first.
@@ -152,7 +156,7 @@ func (x *exchange) answer(w http.ResponseWriter, status int) {
 	if err != nil {
 		panic(err) // strings and numbers always encode
 	}
-	size := max(x.app.config.Behaviour.ResponseSize, len(text)+1)
+	size := max(x.now.Behaviour.ResponseSize, len(text)+1)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(size))

@@ -56,6 +56,11 @@ type Record struct {
 	Capture     *Capture          `json:"capture,omitempty"`   // what was replayed of a traffic file; nil where the requests were made up
 	Planned     int               `json:"planned"`             // requests that the plan had; results.arrows has a row for each
 	Collected   []string          `json:"collected,omitempty"` // pods whose receipts were fetched
+	Changes     []string          `json:"changes,omitempty"`   // what umbra changed in the user's manifests, or added to them
+	Restarts    []verdict.Restart `json:"restarts,omitempty"`  // pods of the app that did not last the whole run
+	CPU         []CPUUse          `json:"cpu,omitempty"`       // of gateways and apps, during the run
+	Steps       []Step            `json:"steps,omitempty"`     // of standing the mesh up, in the order of their ends
+	Cluster     *ClusterFacts     `json:"cluster,omitempty"`   // nil where the mesh is no cluster
 	Started     time.Time         `json:"started"`
 	Ended       time.Time         `json:"ended"`
 	Finished    bool              `json:"finished"` // false while it runs, and for ever where it was killed
@@ -70,6 +75,31 @@ type Machine struct {
 	Arch string `json:"arch"`
 	CPUs int    `json:"cpus"`
 	Go   string `json:"go"`
+}
+
+// CPUUse is what a container used, on average over the time from before the load to behind its drain.
+type CPUUse struct {
+	Namespace string        `json:"namespace"`
+	Pod       string        `json:"pod"`
+	Container string        `json:"container"`
+	Version   string        `json:"version,omitempty"` // of the app; empty for a gateway
+	Cores     float64       `json:"cores"`
+	Over      time.Duration `json:"over_ns"` // the time that was measured over
+}
+
+// Step is a step of standing the mesh up. Steps may have overlapped.
+type Step struct {
+	Name string        `json:"name"`
+	Took time.Duration `json:"took_ns"`
+}
+
+// ClusterFacts are the versions of what a cluster is made of, as it says itself.
+type ClusterFacts struct {
+	Kubernetes string `json:"kubernetes"` // of the API server
+	Istio      string `json:"istio"`      // of istiod
+	Proxy      string `json:"proxy"`      // of the gateway's Envoy
+	Node       string `json:"node"`       // the node's image, or its own words
+	Reused     bool   `json:"reused"`     // it stood already
 }
 
 // Partial tells why the run is not whole; "" where it is.

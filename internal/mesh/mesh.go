@@ -49,12 +49,18 @@ type State struct {
 
 // Pod is a pod as it stands.
 type Pod struct {
-	Name       string             `json:"name"`
-	Namespace  string             `json:"namespace"`
-	Version    string             `json:"version,omitempty"` // of the app; empty for a gateway
-	Started    time.Time          `json:"started"`
-	Restarts   int                `json:"restarts,omitempty"`    // of all its containers
-	CPUSeconds map[string]float64 `json:"cpu_seconds,omitempty"` // used so far, by container
+	Name      string         `json:"name"`
+	Namespace string         `json:"namespace"`
+	Version   string         `json:"version,omitempty"` // of the app; empty for a gateway
+	Started   time.Time      `json:"started"`
+	Restarts  int            `json:"restarts,omitempty"` // of all its containers
+	CPU       map[string]CPU `json:"cpu,omitempty"`      // by container
+}
+
+// CPU is what a container has used since it started, as it was measured at an instant.
+type CPU struct {
+	Seconds float64   `json:"seconds"`
+	At      time.Time `json:"at"`
 }
 
 // Route is a route as a gateway was given it.
@@ -78,8 +84,10 @@ func (s *State) Counter(cluster, name string) uint64 {
 type Running interface {
 	// Address is the host:port on loopback where the gateway takes the traffic of Spec.Port.
 	Address() string
-	// State asks the gateway.
+	// State asks the gateways, all of which are configured alike, or it is an error.
 	State(ctx context.Context) (*State, error)
+	// Counters asks for State.Counters alone, which is cheap enough to be polled.
+	Counters(ctx context.Context) (map[string]uint64, error)
 	// Receipts calls f with the Arrow stream of each replica, one after the other.
 	Receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error
 	// Close ends all that Up started.

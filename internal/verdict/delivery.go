@@ -25,6 +25,7 @@ type DeliveryFigures struct {
 	PendingOverflow     uint64 `json:"pending_overflow"`      // dropped: circuit breaker
 	PendingFailureEject uint64 `json:"pending_failure_eject"` // dropped: no connection came about
 	ConnectFail         uint64 `json:"connect_fail"`          // connections that failed
+	Refused             uint64 `json:"refused,omitempty"`     // of Missing, answered 5xx, and not by the app
 
 	AbsentPValue *float64       `json:"absent_p_value,omitempty"` // of nothing being mirrored by chance
 	Answers      map[string]int `json:"answers,omitempty"`        // the shadow's, by status class; "unfinished"
@@ -182,6 +183,7 @@ func (d *delivery) settleCluster(c *cluster) {
 		g.CountedHigh = l.high
 	}
 	g.Missing = int64(l.low) - int64(l.arrived)
+	g.Refused = d.refused(c)
 	l.fewest = d.fewest(c)
 	if l.fewest != l.arrived {
 		g.ArrivedLow = l.fewest
@@ -285,6 +287,8 @@ func (d *delivery) verdict() Verdict {
 		}
 	}
 	v.Items = append(v.Items, d.absences()...)
+	v.Findings = d.troubles()
+	v.Warnings = append(v.Warnings, d.topology.restartWarnings(true)...)
 	v.State = worst(v.Items)
 	switch {
 	case len(d.topology.clusters) == 0:
@@ -338,11 +342,12 @@ func eligible(c *cluster) (n int) {
 func (d *delivery) judge(c *cluster) (State, string) {
 	l, g, name := &c.ledger, &c.ledger.figures, ShortCluster(c.name)
 	arrived := int64(l.arrived)
+	trouble, bad := d.trouble(c)
 	switch {
 	case !slices.ContainsFunc(c.mirrors, func(m *mirror) bool { return m.route.rows > 0 && m.route.upstream() }):
 		return NotTested, "no route that mirrors to " + name + " got a request"
-	case g.broken() > 0 && !d.servesPrimaries(c):
-		return Fail, "shadow down: " + g.failures() + lostToo(l)
+	case bad:
+		return Fail, trouble.how
 	case d.topology.facts.Incomplete:
 		return Inconclusive, "receipts or results are missing, so arrivals cannot be counted"
 	case !l.known:
@@ -363,7 +368,15 @@ func (d *delivery) judge(c *cluster) (State, string) {
 	case l.low == 0:
 		return d.nothing(c, name)
 	}
-	return Pass, fmt.Sprintf("the gateway mirrored %s to %s, all arrived", plural(l.low, "request", "requests"), name)
+	return Pass, fmt.Sprintf("the gateway mirrored %s to %s, all arrived", plural(l.low, "request", "requests"), name) + l.answered5xx()
+}
+
+// answered5xx tells of a shadow that got its requests and did not like them.
+func (l *ledger) answered5xx() string {
+	if l.answers["5xx"] == 0 {
+		return ""
+	}
+	return "; the shadow itself answered 5xx to " + count(l.answers["5xx"])
 }
 
 // confused says why arrivals are only known within bounds.
@@ -398,6 +411,8 @@ func (d *delivery) short(c *cluster, name string) (State, string) {
 		return Inconclusive, text + count(foreign) + " that may be among them arrived at pods that are in no cluster"
 	case d.topology.clusterUnsettled(c):
 		return Inconclusive, text + "the run ended before the mirror clusters were idle"
+	case c.lost != nil:
+		return Inconclusive, text + c.lost.doubt()
 	}
 	return Fail, fmt.Sprintf("%s of the %s that the gateway mirrored to %s did not arrive: the shadow lost requests", count(missing), plural(l.low, "request", "requests"), name)
 }

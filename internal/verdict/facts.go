@@ -25,9 +25,22 @@ type Facts struct {
 	Incomplete bool `json:"incomplete"`
 	// Undrained: the run ended its drain before the mirror clusters were idle and still, so that copies may have come later.
 	Undrained bool `json:"undrained"`
+	// Restarts are the pods of the app that did not last the whole run.
+	Restarts []Restart `json:"restarts,omitempty"`
 	// Client says when and why the client was late, a sentence for each interval (host.Diagnosis.Sentences), where that is
 	// known. It explains verdicts, and changes none.
 	Client []string `json:"client,omitempty"`
+}
+
+// Restart is a pod of the app that restarted, ended or began during the run.
+type Restart struct {
+	Pod     string    `json:"pod"`
+	Version string    `json:"version"`
+	What    string    `json:"what"` // "restarted 1 time", "ended", "began"
+	At      time.Time `json:"at"`
+	// Lost: receipts of the pod may be missing (it ended before they were collected, or wrote its last ones not before it
+	// crashed), so that the absence of a receipt of it proves nothing.
+	Lost bool `json:"lost"`
 }
 
 // RouteFact is one route as programmed into the gateway.

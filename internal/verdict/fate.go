@@ -179,6 +179,8 @@ const (
 // reached tells whether a request came to the gateway's mirroring.
 func (f *fate) reached() reach {
 	switch {
+	case f.aborted() && f.route.lost != nil: // or the app answered, and the receipt is lost
+		return maybeThere
 	case !f.row.is(planned|sent) || f.aborted():
 		return neverThere
 	case f.row.outcome == ok || len(f.all) > 0:

@@ -218,7 +218,7 @@ func (j *integrity) primary(f *fate) {
 	case n > j.topology.tries(f.route):
 		j.fail("repeated_primary", f)
 	case n > 0 || len(f.foreign) > 0:
-	case j.topology.facts.Incomplete:
+	case j.topology.facts.Incomplete || f.route.lost != nil:
 		j.note("lost_primary_partial", f.row.id)
 	case f.row.status >= 500:
 		j.fail("lost_primary_5xx", f)
@@ -281,6 +281,8 @@ func (j *integrity) overaborted() {
 		g.AbortPValue = &p[i]
 		surplus := g.Aborted - int(float64(g.Requests)*r.abortShare())
 		switch {
+		case adjusted <= alpha && r.lost != nil:
+			j.doubted[r] = fmt.Sprintf("%s more answered with the abort status than the fault's share would give; %s", count(surplus), r.lost.doubt())
 		case adjusted <= abortAlpha:
 			j.surplus("excess_aborts", r, surplus, j.aborted[r])
 		case adjusted <= alpha:
@@ -494,6 +496,7 @@ func (j *integrity) verdict() Verdict {
 	if v.State == Pass && worst(v.Items) == Inconclusive {
 		v.State, v.Summary = Inconclusive, headline(v.Items, Inconclusive)
 	}
+	v.Warnings = append(v.Warnings, j.topology.restartWarnings(false)...)
 	if n := j.figures[nil].Requests; n > 0 {
 		v.Warnings = append(v.Warnings, j.withoutRoute(n))
 	}
@@ -539,7 +542,7 @@ func (j *integrity) judge(all *IntegrityFigures, findings []Finding) (State, str
 		return Fail, s
 	}
 	proof := atShadow(all)
-	compared := all.compared() + ", no duplicate, no unknown id, no lost primary"
+	compared := all.compared() + ", no duplicate, no unknown id, " + j.primaries()
 	switch {
 	case all.Requests == 0:
 		return Inconclusive, "no request was sent"
@@ -547,6 +550,8 @@ func (j *integrity) judge(all *IntegrityFigures, findings []Finding) (State, str
 		return Inconclusive, fmt.Sprintf("no route matches any of %s", plural(all.Requests, "request", "requests"))
 	case j.topology.facts.Incomplete:
 		return Inconclusive, "results or receipts are missing; of what is left: " + compared
+	case j.topology.lost() != nil:
+		return Inconclusive, j.topology.lost().doubt() + ", so that what it got besides is not known; of what is left: " + compared
 	case j.found["foreign_pod"] != nil:
 		return Inconclusive, fmt.Sprintf("%s arrived at pods that are in no cluster; of the others: %s", count(j.found["foreign_pod"].Count), compared)
 	case j.topology.unsettled():
@@ -557,6 +562,14 @@ func (j *integrity) judge(all *IntegrityFigures, findings []Finding) (State, str
 		return Inconclusive, fmt.Sprintf("no mirrored request could be compared with its primary's, of %s that arrived", count(all.Mirrored))
 	}
 	return Pass, join([]string{"no route mirrors, and no request reached a shadow or lost its primary", proof}, "; ")
+}
+
+// primaries is "no lost primary", or how many cannot be told of.
+func (j *integrity) primaries() string {
+	if f := j.found["lost_primary_partial"]; f != nil {
+		return plural(f.Count, "answered request", "answered requests") + " without a primary receipt, which may be lost"
+	}
+	return "no lost primary"
 }
 
 // compared is "497 mirrored requests equal to their primary's", with how many there were where some could not be

@@ -78,7 +78,7 @@ func (t *tally) enter(f *fate, mirrored bool, reached reach) {
 	case f.judged() && reached == maybeThere:
 		t.unknown++
 		t.elsewhere++
-	case f.row.is(sent) && !mirrored && !f.aborted():
+	case f.row.is(sent) && !mirrored && (!f.aborted() || f.route.lost != nil):
 		t.elsewhere++
 	}
 }
@@ -162,6 +162,9 @@ func newSample(m *mirror, within float64, incomplete bool, retries int) *sample 
 	t := &m.tally
 	c := &sample{mirror: m, p0: m.p(), delta: within / 100, xLow: t.mirrored, xHigh: t.mirrored, nLow: t.eligible, nHigh: t.eligible + t.unknown}
 	low, high := c.missing()
+	if lost := m.cluster.lost; lost != nil && high > 0 {
+		c.unsure = lost.doubt()
+	}
 	if incomplete {
 		low, high = 0, c.nHigh
 		c.unsure = "results or receipts are missing"

@@ -21,6 +21,7 @@ type route struct {
 	pods    map[string]bool // of its primary destinations
 	rows    int             // of any phase, that were sent
 	again   int             // primary receipts after a request's first
+	lost    *Restart        // of one of the pods, where receipts of it may be missing
 }
 
 // mirror is one mirror policy of a route, with what was seen of it.
@@ -38,6 +39,7 @@ type cluster struct {
 	name    string
 	mirrors []*mirror
 	pods    map[string]bool
+	lost    *Restart // of one of the pods, where receipts of it may be missing
 	ledger  ledger
 }
 
@@ -68,6 +70,7 @@ func newTopology(f Facts) *topology {
 	}
 	for _, r := range t.routes {
 		r.markShared()
+		r.lost = t.lostAt(r.pods)
 	}
 	return t
 }
@@ -92,6 +95,7 @@ func (t *topology) clusterOf(name string) *cluster {
 	}
 	c := &cluster{name: name, pods: map[string]bool{}}
 	addAll(c.pods, t.facts.Pods[name])
+	c.lost = t.lostAt(c.pods)
 	t.clusters = append(t.clusters, c)
 	for p := range c.pods {
 		t.byPod[p] = append(t.byPod[p], c)
