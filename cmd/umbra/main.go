@@ -119,7 +119,7 @@ be trusted because of the client; 4 inconclusive or invalid; 5 the mesh or the m
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(runCommand(), upCommand(), downCommand("status"), downCommand("down"), checkCommand(), replayCommand(), captureCommand(), trafficCommand(),
+	root.AddCommand(runCommand(), upCommand(), statusCommand(), downCommand(), doctorCommand(), checkCommand(), replayCommand(), captureCommand(), trafficCommand(),
 		verifyCommand(), reportCommand(), appCommand(), schemaCommand(), versionCommand())
 	return root
 }

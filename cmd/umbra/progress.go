@@ -47,6 +47,13 @@ func (p *progress) Step(text string) {
 	p.told = time.Now()
 }
 
+// Note keeps what is of no concern to who watches.
+func (p *progress) Note(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note(text)
+}
+
 func (p *progress) say(text string) {
 	fmt.Fprintln(p.out, "umbra:", text)
 	p.note(text)

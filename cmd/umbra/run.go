@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"umbra/capture"
-	"umbra/cluster"
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
 	"umbra/internal/traffic"
@@ -22,7 +21,7 @@ import (
 )
 
 type runOptions struct {
-	on     string
+	mesh   meshOptions
 	out    string
 	faults []string
 	shadow string
@@ -51,34 +50,22 @@ Faults make the embedded mesh misbehave, so that the verdicts can be seen to fai
   lose-primary=0.001 answer without asking the primary                    fails Integrity
   slow-primary=20ms  delay the primary of mirrored requests               fails Impact
   shadow=MODE        slow, hung, dead (fails Delivery) or errors`,
-		Example: "  umbra run scenarios/examples/canary-10.yaml\n  umbra run scenarios/examples/canary-10.yaml --fault drop=0.001,duplicate=0.001",
+		Example: "  umbra run scenarios/examples/canary-10.yaml\n  umbra run scenarios/examples/full.yaml --on kind\n  umbra run scenarios/examples/canary-10.yaml --fault drop=0.001,duplicate=0.001",
 		Args:    exactly("FILE"),
 		RunE:    func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
 	}
-	meshFlag(c, &o.on)
+	o.mesh.add(c)
 	c.Flags().StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/<scenario>-<UTC time>)")
 	c.Flags().StringArrayVar(&o.faults, "fault", nil, "make the embedded mesh misbehave; see above")
 	c.Flags().StringVar(&o.shadow, "shadow", "", "how the shadow behaves: "+strings.Join(mesh.ShadowModes, ", "))
-	c.Flags().StringVar(&o.keep, "keep", "never", "keep the mesh when the run is over: always (--keep alone), failed, never; the embedded mesh cannot be kept")
+	c.Flags().StringVar(&o.keep, "keep", "never", "keep what the run made of the mesh: always (--keep alone), failed (where the run did not pass), never; the embedded mesh cannot be kept")
 	c.Flags().Lookup("keep").NoOptDefVal = "always"
 	jsonFlag(c, &o.json)
 	return c
 }
 
-func meshFlag(c *cobra.Command, on *string) {
-	c.Flags().StringVar(on, "on", "embedded", "the mesh to run on: embedded (in this process, on loopback)")
-}
-
-// checkMesh refuses what this version does not have.
-func checkMesh(on string) error {
-	if on != "embedded" {
-		return fmt.Errorf("--on %s: this version has only the embedded mesh; use --on embedded", on)
-	}
-	return nil
-}
-
 func (o *runOptions) run(c *cobra.Command, file string) error {
-	faults, err := o.check()
+	faults, err := o.check(c)
 	if err != nil {
 		return err
 	}
@@ -91,17 +78,38 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 		os.Remove(dir) // where nothing is in it
 		return err
 	}
-	if err := o.play(c.Context(), s, faults, dir, c.ErrOrStderr()); err != nil {
-		return withFolder(err, dir)
-	}
-	status, err := conclude(c, dir, o.json)
+	log, err := openLog(dir)
 	if err != nil {
 		return err
 	}
-	if c.Context().Err() != nil {
-		status = exitInterrupted
+	defer log.Close()
+	watch := newProgress(c.ErrOrStderr(), log, s.Duration())
+	defer watch.Close()
+	m := o.mesh.mesh(watch.Step, watch.Note)
+	status, err := o.playOn(c, m, s, faults, dir, watch)
+	keep := o.keep == "always" || o.keep == "failed" && (err != nil || status != exitPassed)
+	if ended := m.End(c.Context(), keep); ended != nil {
+		return errors.Join(err, broken(ended))
+	}
+	if err != nil {
+		return err
 	}
 	return exit(status)
+}
+
+// playOn plays and judges, and gives the exit status that it comes to.
+func (o *runOptions) playOn(c *cobra.Command, m provided, s *scenarios.Scenario, faults mesh.Faults, dir string, watch *progress) (int, error) {
+	if err := o.play(c.Context(), m, s, faults, dir, watch); err != nil {
+		if c.Context().Err() != nil && errors.Is(err, context.Canceled) {
+			return exitInterrupted, statusError{exitInterrupted, fmt.Errorf("interrupted; what the run left is in %s", dir)}
+		}
+		return 0, withFolder(err, dir)
+	}
+	status, err := conclude(c, dir, o.json)
+	if err == nil && c.Context().Err() != nil {
+		status = exitInterrupted
+	}
+	return status, err
 }
 
 // load reads a scenario and all that it names, so that a run that begins can end. Where it replays a capture that is no traffic
@@ -153,12 +161,18 @@ func ingest(ctx context.Context, s *scenarios.Scenario, dir string) error {
 	return nil
 }
 
-func (o *runOptions) check() (mesh.Faults, error) {
-	if err := checkMesh(o.on); err != nil {
+func (o *runOptions) check(c *cobra.Command) (mesh.Faults, error) {
+	if err := o.mesh.check(c, onEmbedded, onKind, onExisting); err != nil {
 		return mesh.Faults{}, err
 	}
-	if o.keep != "never" {
+	if !slices.Contains([]string{"always", "failed", "never"}, o.keep) {
+		return mesh.Faults{}, fmt.Errorf("--keep=%s: write --keep (always), --keep=failed or --keep=never", o.keep)
+	}
+	if o.mesh.on == onEmbedded && o.keep != "never" {
 		return mesh.Faults{}, fmt.Errorf("--keep=%s: the embedded mesh lives in this process and ends with it; umbra up keeps one standing", o.keep)
+	}
+	if o.mesh.on != onEmbedded && len(o.faults) > 0 {
+		return mesh.Faults{}, fmt.Errorf("--fault: only the embedded mesh misbehaves as it is told; --shadow works on every mesh")
 	}
 	faults, err := mesh.ParseFaults(o.faultList()...)
 	if err != nil {
@@ -167,16 +181,9 @@ func (o *runOptions) check() (mesh.Faults, error) {
 	return faults, nil
 }
 
-func (o *runOptions) play(ctx context.Context, s *scenarios.Scenario, faults mesh.Faults, dir string, stderr io.Writer) error {
-	log, err := openLog(dir)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	watch := newProgress(stderr, log, s.Duration())
-	defer watch.Close()
+func (o *runOptions) play(ctx context.Context, m provided, s *scenarios.Scenario, faults mesh.Faults, dir string, watch *progress) error {
 	run := scenarios.Run{
-		Scenario: s, Mesh: cluster.Embedded{}, Faults: faults, Dir: dir, Watcher: watch,
+		Scenario: s, Mesh: m, Faults: faults, Dir: dir, Watcher: watch, AccessLog: o.mesh.settings.AccessLog,
 		Transport: func(address string) (replay.Transport, error) {
 			how := s.Load.Options(address)
 			if err := how.Check(s.Demand()); err != nil {
@@ -184,13 +191,16 @@ func (o *runOptions) play(ctx context.Context, s *scenarios.Scenario, faults mes
 			}
 			return replay.New(how)
 		},
-		Record: record("embedded", replay.PathName(false)),
+		Record: record(o.mesh.on, replay.PathName(false)),
 	}
 	run.Record.Faults = strings.Join(o.faultList(), ",")
 	for _, w := range s.Table.Warnings() {
 		run.Record.Warnings = append(run.Record.Warnings, w.String())
 	}
 	for _, n := range s.Table.Notes() {
+		if o.mesh.on != onEmbedded {
+			break // a real gateway does all of it
+		}
 		run.Record.NotModelled = append(run.Record.NotModelled, fmt.Sprintf("%s (%s:%d)", n.What, n.File, n.Line))
 	}
 	space, err := replay.CheckSpace(dir, s.Count(), traffic.RowBytes)

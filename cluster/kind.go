@@ -1,0 +1,384 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"umbra/cluster/internal/istio"
+	"umbra/cluster/internal/kube"
+	"umbra/cluster/internal/node"
+	"umbra/internal/evidence"
+	"umbra/internal/mesh"
+	"umbra/internal/route"
+)
+
+// Kind is a kind cluster on the local engine with Istio and the apps in it, made from nothing or used again. It is for one run.
+type Kind struct {
+	Settings Settings
+	Step     func(name string, took time.Duration) // a step has ended; calls are serialised. nil: nobody asks
+	Log      func(format string, args ...any)      // what kind says, and what could not be done; nil drops it
+
+	node  *node.Cluster
+	made  bool // by us
+	mu    sync.Mutex
+	steps []evidence.Step
+}
+
+// nodePort is the node's port of the gateway, which a port on 127.0.0.1 is mapped to.
+const nodePort = 30080
+
+// Up makes the cluster, or takes the one that stands, and gives the mesh when it serves as the manifests say. Whether it fails or
+// not, End is to be called afterwards.
+func (k *Kind) Up(ctx context.Context, spec mesh.Spec) (mesh.Running, error) {
+	if k.Log == nil {
+		k.Log = func(string, ...any) {}
+	}
+	k.Settings = k.Settings.WithDefaults()
+	p, err := k.plan(spec)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	client, err := k.cluster(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	m := &onKubernetes{spec: spec, client: client, deployed: p.deployed, wait: k.Settings.Wait, log: k.Log, steps: k.took, cpu: k.cpu}
+	if err := k.deploy(ctx, m, p); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	k.step("mesh ready", time.Since(began))
+	return m, nil
+}
+
+// End deletes the cluster where this made it, unless it is to be kept. It has its own bound, so that an interrupted run cleans up.
+func (k *Kind) End(ctx context.Context, keep bool) error {
+	if k.node == nil || !k.made || keep {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteIn)
+	defer cancel()
+	return k.timed("cluster deleted", func() error { return k.node.Delete(ctx) })
+}
+
+// deleteIn bounds the deletion of a cluster.
+const deleteIn = 90 * time.Second
+
+// Stands tells whether a cluster stands that End leaves.
+func (k *Kind) Stands() bool { return k.node != nil }
+
+// kindPlan is what is known before anything is started.
+type kindPlan struct {
+	appImage string // its name in the node
+	app      string // the program that it is made of; empty where an image was named
+	istio    *istio.Installation
+	digest   string // of all that is installed
+	deployed *istio.Deployed
+}
+
+// plan checks everything at once.
+func (k *Kind) plan(spec mesh.Spec) (*kindPlan, error) {
+	p := &kindPlan{}
+	var faults []error
+	faults = append(faults, onlyShadow(spec), plainPort(spec), p.findApp(k.Settings), p.install(k.Settings, spec))
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	var err error
+	p.deployed, err = istio.Deploy(spec.Manifests, spec.Table, spec.Workloads, p.appImage)
+	return p, err
+}
+
+func (p *kindPlan) findApp(s Settings) (err error) {
+	if s.AppImage != "" {
+		p.appImage = s.AppImage
+		return nil
+	}
+	if p.app, err = node.AppBinary(s.AppBinary, runtime.GOARCH); err != nil {
+		return err
+	}
+	p.appImage, err = node.AppTag(p.app)
+	return err
+}
+
+// install renders Istio's charts.
+func (p *kindPlan) install(s Settings, spec mesh.Spec) error {
+	var values map[string]any
+	if s.Values != "" {
+		data, err := os.ReadFile(s.Values)
+		if err != nil {
+			return fmt.Errorf("values for Istio (UMBRA_ISTIO_VALUES): %w", err)
+		}
+		if values, err = istio.Values(s.Values, data); err != nil {
+			return err
+		}
+	}
+	installation, err := istio.Render(istio.Settings{Hub: s.Hub, Tag: s.Tag, Values: values, ServicePort: spec.Port, NodePort: nodePort,
+		GatewayPorts: gatewayPorts(spec.Table), AccessLog: s.AccessLog})
+	if err != nil {
+		return err
+	}
+	p.istio = installation
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	for _, o := range slices.Concat(installation.Base, installation.Control, installation.Gateway) {
+		if err := enc.Encode(o.Object); err != nil {
+			return err
+		}
+	}
+	p.digest = hex.EncodeToString(h.Sum(nil)[:8])
+	return nil
+}
+
+func gatewayPorts(t *route.Table) (ports []uint32) {
+	for _, s := range t.Servers() {
+		ports = append(ports, s.Port)
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}
+
+// cluster finds or makes the cluster, with the images in it and the control plane ready.
+func (k *Kind) cluster(ctx context.Context, p *kindPlan) (client *kube.Client, err error) {
+	if k.node, err = node.Find(ctx, k.Settings.Name); err != nil {
+		return nil, err
+	}
+	if k.node != nil {
+		return k.again(ctx, p)
+	}
+	k.made = true
+	images, ictx := errgroup.WithContext(ctx)
+	create := func() (err error) {
+		k.node, err = node.Create(ctx, node.Settings{Name: k.Settings.Name, Image: k.Settings.NodeImage, HostPort: k.Settings.Port, NodePort: nodePort, Log: k.Log},
+			func(c *node.Cluster) { k.load(ictx, images, c, p) })
+		return err
+	}
+	if err := k.timed("cluster created", create); err != nil {
+		return nil, errors.Join(err, ignoreCanceled(images.Wait()))
+	}
+	client, err = connectTo(ctx, k.node)
+	if err == nil {
+		err = k.timed("base applied", func() error { return client.Apply(ctx, p.istio.Base) })
+	}
+	if err = errors.Join(err, images.Wait()); err != nil {
+		return nil, err
+	}
+	return client, k.control(ctx, client, p)
+}
+
+func ignoreCanceled(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// load begins to load the images that are not in the node.
+func (k *Kind) load(ctx context.Context, group *errgroup.Group, c *node.Cluster, p *kindPlan) {
+	group.Go(func() error {
+		return k.timed("images loaded", func() error { return c.LoadFromEngine(ctx, k.Settings.LoadImages...) })
+	})
+	if p.app == "" {
+		return
+	}
+	group.Go(func() error {
+		return k.timed("app loaded", func() error { return loadApp(ctx, c, p) })
+	})
+}
+
+func loadApp(ctx context.Context, c *node.Cluster, p *kindPlan) error {
+	if there, err := c.Has(ctx, p.appImage); there || err != nil {
+		return err
+	}
+	var image bytes.Buffer
+	if _, err := node.AppImage(p.app, &image); err != nil {
+		return err
+	}
+	return c.Load(ctx, &image)
+}
+
+// again uses a cluster that stands: what it has already is left as it is.
+func (k *Kind) again(ctx context.Context, p *kindPlan) (*kube.Client, error) {
+	if runs, err := k.node.Running(ctx); err != nil || !runs {
+		return nil, errors.Join(err, fmt.Errorf("cluster %s does not run: its node is stopped or was never finished; umbra down --on kind --name %s removes it", k.Settings.Name, k.Settings.Name))
+	}
+	client, err := connectTo(ctx, k.node)
+	if err != nil {
+		return nil, err
+	}
+	installed, err := installedDigest(ctx, client)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s does not answer; umbra down --on kind --name %s removes it: %w", k.Settings.Name, k.Settings.Name, err)
+	}
+	if installed == p.digest {
+		return client, k.timed("app loaded", func() error { return appIn(ctx, k.node, p) })
+	}
+	images, ictx := errgroup.WithContext(ctx)
+	k.load(ictx, images, k.node, p)
+	err = client.Apply(ctx, p.istio.Base)
+	if err = errors.Join(err, images.Wait()); err != nil {
+		return nil, err
+	}
+	return client, k.control(ctx, client, p)
+}
+
+func appIn(ctx context.Context, c *node.Cluster, p *kindPlan) error {
+	if p.app == "" {
+		return nil
+	}
+	return loadApp(ctx, c, p)
+}
+
+// control applies the control plane and waits for it: who comes later is injected by it.
+func (k *Kind) control(ctx context.Context, client *kube.Client, p *kindPlan) error {
+	return k.timed("istiod ready", func() error {
+		if err := client.Apply(ctx, p.istio.Control); err != nil {
+			return err
+		}
+		return client.Wait(ctx, k.Settings.Wait, p.istio.Control...)
+	})
+}
+
+// deploy applies the gateway and the manifests, takes away what an earlier run had applied, and waits for all of it.
+func (k *Kind) deploy(ctx context.Context, m *onKubernetes, p *kindPlan) (err error) {
+	all := slices.Concat(p.istio.Gateway, p.deployed.Objects)
+	err = k.timed("gateway and apps ready", func() error {
+		if err := m.client.Apply(ctx, all); err != nil {
+			return err
+		}
+		if _, err := m.client.Prune(ctx, all); err != nil {
+			return err
+		}
+		if !k.Settings.AccessLog { // an earlier run's
+			if err := m.client.Delete(ctx, []*kube.Object{istio.AccessLog()}); err != nil {
+				return err
+			}
+		}
+		return m.client.Wait(ctx, k.Settings.Wait, all...)
+	})
+	if err != nil {
+		return err
+	}
+	if m.address, err = k.node.Address(ctx); err != nil {
+		return err
+	}
+	m.facts = evidence.ClusterFacts{Istio: k.Settings.Tag, Node: k.Settings.NodeImage, Reused: !k.made}
+	if m.facts.Kubernetes, err = m.client.Version(ctx); err != nil {
+		return err
+	}
+	if err := k.timed("configured as the manifests say", func() error { return m.serve(ctx) }); err != nil {
+		return err
+	}
+	return m.client.Apply(ctx, []*kube.Object{installedAs(p.digest)})
+}
+
+// cpu asks the node's kernel.
+func (k *Kind) cpu(ctx context.Context, pods []corev1.Pod) (map[string]map[string]mesh.CPU, error) {
+	used, err := k.node.CPU(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at, all := time.Now(), map[string]map[string]mesh.CPU{}
+	for i := range pods {
+		one := map[string]mesh.CPU{}
+		for _, c := range containers(&pods[i]) {
+			_, id, _ := strings.Cut(c.ContainerID, "://")
+			if seconds, known := used[id]; known {
+				one[c.Name] = mesh.CPU{Seconds: seconds, At: at}
+			}
+		}
+		all[pods[i].Namespace+"/"+pods[i].Name] = one
+	}
+	return all, nil
+}
+
+// The mark of what is installed in a cluster of umbra's.
+const (
+	markNamespace = "istio-system"
+	markName      = "umbra"
+	markKey       = "installation"
+)
+
+func installedAs(digest string) *kube.Object {
+	o := &kube.Object{Object: map[string]any{"data": map[string]any{markKey: digest}}}
+	o.SetAPIVersion("v1")
+	o.SetKind("ConfigMap")
+	o.SetNamespace(markNamespace)
+	o.SetName(markName)
+	return o
+}
+
+func installedDigest(ctx context.Context, client *kube.Client) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
+	live, err := client.Get(ctx, installedAs(""))
+	if err != nil || live == nil {
+		return "", err
+	}
+	data, _ := live.Object["data"].(map[string]any)
+	digest, _ := data[markKey].(string)
+	return digest, nil
+}
+
+// answerIn bounds the first question to a cluster that is said to stand.
+const answerIn = 10 * time.Second
+
+// timed plays a step and tells how long it took.
+func (k *Kind) timed(name string, do func() error) error {
+	began := time.Now()
+	err := do()
+	if err != nil {
+		return err
+	}
+	k.step(name, time.Since(began))
+	return nil
+}
+
+func (k *Kind) step(name string, took time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.steps = append(k.steps, evidence.Step{Name: name, Took: took})
+	if k.Step != nil {
+		k.Step(name, took)
+	}
+}
+
+func (k *Kind) took() []evidence.Step {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.steps)
+}
+
+// onlyShadow refuses the faults that a real mesh cannot be told.
+func onlyShadow(spec mesh.Spec) error {
+	faults := spec.Faults
+	faults.Shadow = ""
+	if faults != (mesh.Faults{}) {
+		return errors.New("only the embedded mesh can be told to misbehave in other ways than --shadow")
+	}
+	return nil
+}
+
+// plainPort refuses a run through a server that speaks TLS, for which a real gateway needs certificates that umbra does not have.
+func plainPort(spec mesh.Spec) error {
+	for _, s := range spec.Table.Servers() {
+		if s.Port == spec.Port && s.TLS {
+			return fmt.Errorf("%s:%d: the Gateway's server at port %d terminates TLS, for which umbra has no certificates: give it an HTTP server, or name its port in mesh.port", s.File, s.Line, s.Port)
+		}
+	}
+	return nil
+}

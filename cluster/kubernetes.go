@@ -1,0 +1,400 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"umbra/cluster/internal/envoy"
+	"umbra/cluster/internal/istio"
+	"umbra/cluster/internal/kube"
+	"umbra/internal/app"
+	"umbra/internal/evidence"
+	"umbra/internal/mesh"
+)
+
+// envoyAdmin is the port of Envoy's admin interface in a pod of Istio's.
+const envoyAdmin = 15000
+
+var gatewayLabels = map[string]string{"istio": "ingressgateway"}
+
+// onKubernetes is a mesh that serves on a Kubernetes cluster. Its methods may be called concurrently.
+type onKubernetes struct {
+	spec      mesh.Spec
+	client    *kube.Client
+	deployed  *istio.Deployed
+	address   string
+	gatewayIn string        // the namespace of the gateway's pods; empty: any
+	wait      time.Duration // bounds each wait
+	log       func(format string, args ...any)
+	facts     evidence.ClusterFacts
+	steps     func() []evidence.Step
+	// cpu gives what each container of each pod (namespace/name) has used.
+	cpu func(ctx context.Context, pods []corev1.Pod) (map[string]map[string]mesh.CPU, error)
+
+	gateways []*gatewayPod
+	pods     *pods
+	closing  []func() error // what else Close ends, the last one first
+	once     sync.Once
+	closed   error
+}
+
+// gatewayPod is a replica of the gateway.
+type gatewayPod struct {
+	namespace, name string
+	forward         *kube.Forward
+	admin           envoy.Admin
+}
+
+// serve finds the gateway and the apps, which are ready, and gives the mesh when every fact holds: each gateway's replica is
+// configured as the model of the manifests says, every cluster has healthy endpoints, and every version answers.
+func (m *onKubernetes) serve(ctx context.Context) error {
+	if err := m.findGateways(ctx); err != nil {
+		return err
+	}
+	m.pods = newPods(m.client, m.deployed.Apps, m.settings, m.log)
+	if err := m.pods.start(ctx); err != nil {
+		return err
+	}
+	if err := m.until(ctx, "the gateway to be configured as the manifests say", m.configured); err != nil {
+		return err
+	}
+	if err := m.until(ctx, "healthy endpoints of every cluster", m.healthy); err != nil {
+		return err
+	}
+	if err := m.until(ctx, "an answer through the gateway at "+m.address, m.answers); err != nil {
+		return err
+	}
+	if err := m.until(ctx, "the mirrors of the first request to end", m.idle()); err != nil {
+		return err
+	}
+	if err := m.pods.forget(ctx); err != nil {
+		return err
+	}
+	return m.misbehave(ctx)
+}
+
+// misbehave gives the apps that only mirrors use the mode that is asked for.
+func (m *onKubernetes) misbehave(ctx context.Context) error {
+	mode := shadowMode(m.spec.Faults)
+	if mode == "" {
+		return nil
+	}
+	shadows, err := onlyMirrored(&m.spec)
+	if err != nil {
+		return err
+	}
+	return m.pods.misbehave(ctx, func(a *istio.App) bool { return shadows(a.Workload) }, mode)
+}
+
+func (m *onKubernetes) findGateways(ctx context.Context) error {
+	list, err := m.client.Pods(ctx, m.gatewayIn, gatewayLabels)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if !ready(&p) {
+			continue
+		}
+		forward := m.client.Forward(p.Namespace, p.Name, envoyAdmin)
+		m.gateways = append(m.gateways, &gatewayPod{p.Namespace, p.Name, forward, envoy.Admin{Transport: forward}})
+	}
+	if len(m.gateways) == 0 {
+		return fmt.Errorf("no gateway is ready: no pod with the label istio=ingressgateway")
+	}
+	return nil
+}
+
+// until repeats a check until it holds, or gives its last reason.
+func (m *onKubernetes) until(ctx context.Context, what string, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.wait, fmt.Errorf("waited %v for %s", m.wait, what))
+	defer cancel()
+	again := time.NewTicker(pollEvery)
+	defer again.Stop()
+	var last error
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
+		}
+	}
+}
+
+// pollEvery is how often a fact is looked for.
+const pollEvery = 50 * time.Millisecond
+
+// configured holds what each gateway was given against the model of the manifests.
+func (m *onKubernetes) configured(ctx context.Context) error {
+	for _, g := range m.gateways {
+		dump, err := g.admin.ConfigDump(ctx)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		routes, err := envoy.Routes(dump, m.spec.Table)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		if err := mesh.Differences(m.spec.Table, &mesh.State{Routes: routes}); err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		differences, err := envoy.Compare(dump, m.spec.Table)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		if len(differences) > 0 {
+			return fmt.Errorf("gateway %s is not configured as the manifests say:\n%s", g.name, listed(differences))
+		}
+	}
+	return nil
+}
+
+func listed(differences []envoy.Difference) string {
+	var lines []string
+	for _, d := range differences {
+		lines = append(lines, fmt.Sprintf("  route %s (%s:%d), %s: the manifests say %s, the gateway has %s", d.Route, d.File, d.Line, d.What, d.Manifests, d.Gateway))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// healthy asks each gateway for the endpoints of every cluster that has a configuration.
+func (m *onKubernetes) healthy(ctx context.Context) error {
+	for _, g := range m.gateways {
+		clusters, err := g.admin.Clusters(ctx)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		for _, c := range m.spec.Table.Clusters() {
+			if c.Missing != "" {
+				continue
+			}
+			if !slices.ContainsFunc(clusters[c.Name], func(e envoy.Endpoint) bool { return e.Healthy }) {
+				return fmt.Errorf("gateway %s: cluster %s has %d endpoints, none of them healthy", g.name, c.Name, len(clusters[c.Name]))
+			}
+		}
+	}
+	return nil
+}
+
+// answers sees that the gateway can be reached from here. A health check leaves no receipt at umbra's app.
+func (m *onKubernetes) answers(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.address+"/health", nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 2 * time.Second}
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
+
+// idle gives a check that the gateways have nothing active and that their counters stand still.
+func (m *onKubernetes) idle() func(context.Context) error {
+	var last map[string]uint64
+	return func(ctx context.Context) error {
+		counters, err := m.Counters(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { last = counters }()
+		for name, n := range counters {
+			if n > 0 && (strings.HasSuffix(name, ".upstream_rq_active") || strings.HasSuffix(name, ".upstream_rq_pending_active")) {
+				return fmt.Errorf("%s is %d", name, n)
+			}
+			if strings.HasSuffix(name, ".upstream_rq_total") && (last == nil || last[name] != n) {
+				return fmt.Errorf("%s rises", name)
+			}
+		}
+		return nil
+	}
+}
+
+// Address is the gateway's host:port.
+func (m *onKubernetes) Address() string { return m.address }
+
+// State asks every replica of the gateway, and the cluster for its pods.
+func (m *onKubernetes) State(ctx context.Context) (*mesh.State, error) {
+	s := &mesh.State{Endpoints: map[string][]string{}}
+	list, err := m.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.gatewayState(ctx, s, list); err != nil {
+		return nil, err
+	}
+	if s.Counters, err = m.Counters(ctx); err != nil {
+		return nil, err
+	}
+	cpu, err := m.cpu(ctx, list)
+	if err != nil {
+		m.log("the CPU that the pods used is not known: %v", err)
+	}
+	for i := range list {
+		p := &list[i]
+		if p.DeletionTimestamp != nil && !m.pods.knows(p) { // an earlier run's, on its way out
+			continue
+		}
+		s.Pods = append(s.Pods, mesh.Pod{Name: p.Name, Namespace: p.Namespace, Version: m.pods.version(p), Started: started(p), Restarts: restarts(p),
+			CPU: cpu[p.Namespace+"/"+p.Name]})
+	}
+	return s, nil
+}
+
+// list gives the pods of the gateway and of the apps.
+func (m *onKubernetes) list(ctx context.Context) ([]corev1.Pod, error) {
+	all, err := m.client.Pods(ctx, m.gatewayIn, gatewayLabels)
+	if err != nil {
+		return nil, err
+	}
+	apps, err := m.pods.list(ctx)
+	return append(all, apps...), err
+}
+
+func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []corev1.Pod) error {
+	names := map[string]string{}
+	for _, p := range list {
+		names[p.Status.PodIP] = p.Name
+	}
+	for i, g := range m.gateways {
+		dump, err := g.admin.ConfigDump(ctx)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		routes, err := envoy.Routes(dump, m.spec.Table)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		if i > 0 && !slices.EqualFunc(s.Routes, routes, sameRoute) {
+			return fmt.Errorf("gateways %s and %s are not configured alike: %v, %v", m.gateways[0].name, g.name, s.Routes, routes)
+		}
+		s.Routes = routes
+		clusters, err := g.admin.Clusters(ctx)
+		if err != nil {
+			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		m.endpoints(s, clusters, names)
+	}
+	return nil
+}
+
+func sameRoute(a, b mesh.Route) bool { return a.Name == b.Name && slices.Equal(a.Mirrors, b.Mirrors) }
+
+// endpoints adds the pods, by the addresses that a gateway was given for them.
+func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endpoint, names map[string]string) {
+	for _, c := range m.spec.Table.Clusters() {
+		if c.Missing != "" {
+			continue
+		}
+		pods := s.Endpoints[c.Name]
+		for _, e := range clusters[c.Name] {
+			host, _, _ := strings.Cut(e.Address, ":")
+			pods = append(pods, or(names[host], e.Address))
+		}
+		slices.Sort(pods)
+		s.Endpoints[c.Name] = slices.Compact(pods)
+	}
+}
+
+// Counters sums up the replicas of the gateway.
+func (m *onKubernetes) Counters(ctx context.Context) (map[string]uint64, error) {
+	var clusters []string
+	for _, c := range m.spec.Table.Clusters() {
+		if c.Missing == "" {
+			clusters = append(clusters, c.Name)
+		}
+	}
+	sum := map[string]uint64{}
+	for _, g := range m.gateways {
+		counters, err := g.admin.Counters(ctx, clusters...)
+		if err != nil {
+			return nil, fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		for name, n := range counters {
+			sum[name] += n
+		}
+	}
+	return sum, nil
+}
+
+// Dumps gives each gateway's configuration as it stands.
+func (m *onKubernetes) Dumps(ctx context.Context) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for _, g := range m.gateways {
+		dump, err := g.admin.ConfigDump(ctx)
+		if err != nil {
+			return all, fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		all[g.name] = dump
+	}
+	return all, nil
+}
+
+// AccessLogs gives each gateway's log since an instant.
+func (m *onKubernetes) AccessLogs(ctx context.Context, since time.Time, f func(pod string) (io.WriteCloser, error)) error {
+	for _, g := range m.gateways {
+		w, err := f(g.name)
+		if err != nil {
+			return err
+		}
+		err = m.client.Logs(ctx, g.namespace, g.name, "istio-proxy", since, w)
+		if err = errors.Join(err, w.Close()); err != nil {
+			return fmt.Errorf("log of gateway %s: %w", g.name, err)
+		}
+	}
+	return nil
+}
+
+// Receipts gives those of every pod that there is or was.
+func (m *onKubernetes) Receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error {
+	return m.pods.receipts(ctx, f)
+}
+
+// Tell writes what the mesh is, what umbra changed, and what happened to its pods.
+func (m *onKubernetes) Tell(r *evidence.Record) {
+	r.Changes = m.deployed.Changes
+	r.Restarts = m.pods.restarted()
+	r.Cluster = &m.facts
+	if m.steps != nil {
+		r.Steps = m.steps()
+	}
+}
+
+// Close ends what talks to the cluster. What stands there stays.
+func (m *onKubernetes) Close() error {
+	m.once.Do(func() {
+		var faults []error
+		if m.pods != nil {
+			faults = append(faults, m.pods.close())
+		}
+		for _, g := range m.gateways {
+			faults = append(faults, g.forward.Close())
+		}
+		for _, end := range slices.Backward(m.closing) {
+			faults = append(faults, end())
+		}
+		m.closed = errors.Join(faults...)
+	})
+	return m.closed
+}
+
+// settings are how the app of a version is to behave when nothing is wrong.
+func (m *onKubernetes) settings(a *istio.App) app.Settings {
+	return app.Settings{Behaviour: m.spec.App[a.Workload.Version], Seed: m.spec.Seed}
+}

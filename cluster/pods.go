@@ -1,0 +1,403 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"umbra/cluster/internal/istio"
+	"umbra/cluster/internal/kube"
+	"umbra/internal/app"
+	"umbra/internal/verdict"
+)
+
+// pods are the replicas of umbra's app. They are watched while the mesh serves: one that comes is told how to behave, and one
+// that goes is asked for its receipts before it has gone.
+type pods struct {
+	client   *kube.Client
+	apps     []istio.App
+	settings func(a *istio.App) app.Settings
+	log      func(format string, args ...any)
+
+	ctx     context.Context // of the watches and of what they begin
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	all    map[string]*replica // by namespace/name
+	told   []verdict.Restart
+	served bool // what happens from now on happens during the run
+}
+
+// replica is a pod of the app.
+type replica struct {
+	app             *istio.App
+	namespace, name string
+	forward         *kube.Forward
+	admin           app.Client
+	restarts        int      // as seen last
+	ending, gone    bool     // it was told to end; it has ended
+	receipts        *os.File // fetched as it ended, removed already where the system can; nil until then
+}
+
+// farewellIn bounds the fetching of receipts from a pod that ends. Its grace period is 30 s.
+const farewellIn = 25 * time.Second
+
+func newPods(client *kube.Client, apps []istio.App, settings func(*istio.App) app.Settings, log func(string, ...any)) *pods {
+	p := &pods{client: client, apps: apps, settings: settings, log: log, all: map[string]*replica{}}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+// start finds the pods that are ready, configures them, and watches from then on.
+func (p *pods) start(ctx context.Context) error {
+	list, err := p.list(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if ready(&list[i]) {
+			p.add(&list[i])
+		}
+	}
+	for i := range p.apps {
+		if len(p.replicas(&p.apps[i])) == 0 {
+			w := p.apps[i].Workload
+			return fmt.Errorf("no pod of %s/%s is ready", w.Namespace, w.Name)
+		}
+	}
+	if err := p.each(func(r *replica) error { return r.admin.Configure(ctx, p.settings(r.app)) }); err != nil {
+		return err
+	}
+	for _, namespace := range p.namespaces() {
+		p.running.Go(func() {
+			if err := p.client.WatchPods(p.ctx, namespace, nil, p.see); err != nil && p.ctx.Err() == nil {
+				p.log("the pods of namespace %s are watched no more: %v", namespace, err)
+			}
+		})
+	}
+	return nil
+}
+
+// forget lets every pod begin its receipts anew. What happens to pods from then on is part of the run.
+func (p *pods) forget(ctx context.Context) error {
+	err := p.each(func(r *replica) error { return r.admin.Forget(ctx) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.served = true
+	return err
+}
+
+// misbehave changes the mode of the pods of some apps.
+func (p *pods) misbehave(ctx context.Context, apps func(*istio.App) bool, mode string) error {
+	return p.each(func(r *replica) error {
+		if !apps(r.app) {
+			return nil
+		}
+		settings := p.settings(r.app)
+		settings.Mode = mode
+		return r.admin.Configure(ctx, settings)
+	})
+}
+
+func (p *pods) namespaces() []string {
+	set := map[string]bool{}
+	for i := range p.apps {
+		set[p.apps[i].Workload.Namespace] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// list asks the cluster for the pods of the apps.
+func (p *pods) list(ctx context.Context) (all []corev1.Pod, err error) {
+	for _, namespace := range p.namespaces() {
+		list, err := p.client.Pods(ctx, namespace, nil)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, slices.DeleteFunc(list, func(pod corev1.Pod) bool { return p.appOf(&pod) == nil })...)
+	}
+	return all, nil
+}
+
+// appOf is the app that a pod belongs to; nil where it is none of ours.
+func (p *pods) appOf(pod *corev1.Pod) *istio.App {
+	for i := range p.apps {
+		w := &p.apps[i].Workload
+		if w.Namespace == pod.Namespace && has(pod.Labels, w.Labels) {
+			return &p.apps[i]
+		}
+	}
+	return nil
+}
+
+func has(labels, wanted map[string]string) bool {
+	for k, v := range wanted {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// knows tells whether a pod has served this mesh.
+func (p *pods) knows(pod *corev1.Pod) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[pod.Namespace+"/"+pod.Name] != nil
+}
+
+func (p *pods) version(pod *corev1.Pod) string {
+	if a := p.appOf(pod); a != nil {
+		return a.Workload.Version
+	}
+	return ""
+}
+
+func (p *pods) add(pod *corev1.Pod) *replica {
+	a := p.appOf(pod)
+	forward := p.client.Forward(pod.Namespace, pod.Name, int(a.AdminPort))
+	r := &replica{app: a, namespace: pod.Namespace, name: pod.Name, forward: forward, restarts: restarts(pod),
+		admin: app.Client{Transport: forward, Base: "http://" + pod.Name}}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all[pod.Namespace+"/"+pod.Name] = r
+	return r
+}
+
+func (p *pods) replicas(of *istio.App) (out []*replica) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(p.all)) {
+		if r := p.all[key]; of == nil || r.app == of {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// each asks all pods at once.
+func (p *pods) each(do func(*replica) error) error {
+	all := p.replicas(nil)
+	faults := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, r := range all {
+		group.Go(func() {
+			if err := do(r); err != nil {
+				faults[i] = fmt.Errorf("pod %s/%s: %w", r.namespace, r.name, err)
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(faults...)
+}
+
+// see takes an event of a watch.
+func (p *pods) see(event string, pod *corev1.Pod) {
+	if p.appOf(pod) == nil {
+		return
+	}
+	p.mu.Lock()
+	r := p.all[pod.Namespace+"/"+pod.Name]
+	p.mu.Unlock()
+	switch {
+	case r == nil && pod.DeletionTimestamp == nil && event != "DELETED" && ready(pod):
+		p.came(p.add(pod))
+	case r == nil:
+	case event == "DELETED":
+		p.ended(r)
+	case pod.DeletionTimestamp != nil:
+		p.ends(r)
+	case restarts(pod) > r.restarts:
+		p.tell(r, fmt.Sprintf("restarted (%s)", lastEnd(pod)), true)
+		r.restarts = restarts(pod)
+	}
+}
+
+func (p *pods) tell(r *replica, what string, lost bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.served {
+		p.told = append(p.told, verdict.Restart{Pod: r.name, Version: r.app.Workload.Version, What: what, At: time.Now().UTC(), Lost: lost})
+	}
+}
+
+func (p *pods) came(r *replica) {
+	p.tell(r, "began", false)
+	p.running.Go(func() {
+		if err := r.admin.Configure(p.ctx, p.settings(r.app)); err != nil {
+			p.log("pod %s/%s began and could not be told how to behave: %v", r.namespace, r.name, err)
+		}
+	})
+}
+
+// ends fetches the receipts of a pod that was told to end.
+func (p *pods) ends(r *replica) {
+	p.mu.Lock()
+	begun := r.ending
+	r.ending = true
+	p.mu.Unlock()
+	if begun {
+		return
+	}
+	p.running.Go(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, farewellIn)
+		defer cancel()
+		file, err := r.farewell(ctx)
+		if err != nil {
+			p.log("pod %s/%s ended and its receipts could not be fetched: %v", r.namespace, r.name, err)
+		}
+		p.mu.Lock()
+		r.receipts, r.gone = file, true
+		p.mu.Unlock()
+		p.tell(r, "ended", file == nil)
+	})
+}
+
+// ended notes that a pod has gone. Where nobody had been told that it ends, its receipts went with it.
+func (p *pods) ended(r *replica) {
+	p.mu.Lock()
+	silent := !r.ending
+	r.ending, r.gone = true, true
+	p.mu.Unlock()
+	if silent {
+		p.tell(r, "ended at once", true)
+	}
+}
+
+// farewell fetches what a pod has after its last request, into a file that has no name where the system can do so.
+func (r *replica) farewell(ctx context.Context) (*os.File, error) {
+	stream, err := r.admin.LastReceipts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	file, err := os.CreateTemp("", "umbra-receipts-")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(file, stream); err != nil {
+		return nil, errors.Join(err, unlink(file))
+	}
+	return file, nil
+}
+
+func unlink(file *os.File) error { return errors.Join(file.Close(), os.Remove(file.Name())) }
+
+// receipts gives those of every pod that there is or was, pod by pod. A pod that went without its receipts is left out: restarted
+// tells of it.
+func (p *pods) receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error {
+	for _, r := range p.replicas(nil) {
+		if err := p.receiptsOf(ctx, r, f); err != nil {
+			return fmt.Errorf("receipts of pod %s/%s: %w", r.namespace, r.name, err)
+		}
+	}
+	return nil
+}
+
+func (p *pods) receiptsOf(ctx context.Context, r *replica, f func(version, pod string, stream io.Reader) error) error {
+	if err := p.settled(ctx, r); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	file, gone := r.receipts, r.gone
+	p.mu.Unlock()
+	switch {
+	case file != nil:
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return f(r.app.Workload.Version, r.name, file)
+	case gone:
+		return nil
+	}
+	stream, err := r.admin.Receipts(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	return f(r.app.Workload.Version, r.name, stream)
+}
+
+// settled waits for a pod that ends.
+func (p *pods) settled(ctx context.Context, r *replica) error {
+	again := time.NewTicker(pollEvery)
+	defer again.Stop()
+	for {
+		p.mu.Lock()
+		waiting := r.ending && !r.gone
+		p.mu.Unlock()
+		if !waiting {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// restarted tells what happened to pods since the run began.
+func (p *pods) restarted() []verdict.Restart {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
+}
+
+func (p *pods) close() error {
+	p.cancel()
+	p.running.Wait()
+	var faults []error
+	for _, r := range p.replicas(nil) {
+		faults = append(faults, r.forward.Close())
+		if r.receipts != nil {
+			faults = append(faults, unlink(r.receipts))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func ready(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp == nil && slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+func started(pod *corev1.Pod) time.Time {
+	if pod.Status.StartTime == nil {
+		return time.Time{}
+	}
+	return pod.Status.StartTime.UTC()
+}
+
+// containers are the states of all of a pod's containers that run beside each other, sidecars that are init containers among them.
+func containers(pod *corev1.Pod) []corev1.ContainerStatus {
+	return slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses)
+}
+
+func restarts(pod *corev1.Pod) (n int) {
+	for _, c := range containers(pod) {
+		n += int(c.RestartCount)
+	}
+	return n
+}
+
+// lastEnd says why the container of a pod that restarted last did so.
+func lastEnd(pod *corev1.Pod) string {
+	why, at := "unknown why", time.Time{}
+	for _, c := range containers(pod) {
+		if end := c.LastTerminationState.Terminated; end != nil && end.FinishedAt.After(at) {
+			why, at = fmt.Sprintf("container %s: %s, exit code %d", c.Name, or(end.Reason, "ended"), end.ExitCode), end.FinishedAt.Time
+		}
+	}
+	return why
+}
