@@ -8,7 +8,7 @@ FUZZTIME ?= 10m
 # How many random runs against a fault-injecting server `make torture` plays; CI 50. UMBRA_TORTURE_SEED gives the first one's seed.
 N       ?= 1000
 
-.PHONY: run build captures test race lint bench oracle e2e fuzz torture cross clean
+.PHONY: run build captures test race lint bench oracle e2e e2e-embedded e2e-cluster fuzz torture cross clean
 
 run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
 	bin/umbra run scenarios/examples/canary-10.yaml
@@ -23,7 +23,7 @@ test: ## every test, once more with the race detector where things run concurren
 	$(GO) test ./...
 
 race:
-	$(GO) test -race ./internal/app ./internal/traffic ./internal/host ./replay/... ./cluster ./scenarios ./capture/...
+	$(GO) test -race ./internal/app ./internal/traffic ./internal/host ./replay/... ./cluster/... ./scenarios ./capture/...
 
 lint: ## gofmt, go vet, staticcheck, at the versions of go.mod
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
@@ -34,12 +34,18 @@ bench: build ## Go benchmarks, then umbra and its peers side by side (replay/ben
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(GO) run ./replay/bench
 	$(GO) run ./capture/bench
+	$(GO) run ./cluster/bench
 
 oracle: ## captures of nginx with curl, wrk and h2load, as umbra and as tshark read them; needs those, and root
 	UMBRA_ORACLE=1 $(GO) test -count=1 -timeout 10m -v ./capture/oracle ./capture -run 'Tshark|Live'
 
-e2e: build ## every example and every fault, by the real command
+e2e: e2e-embedded e2e-cluster ## every example and every fault, by the real command, on both meshes
+
+e2e-embedded: build
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
+
+e2e-cluster: build ## on kind with Istio; needs a container engine, and UMBRA_* where no image can be pulled
+	UMBRA_E2E=1 $(GO) test -count=1 -tags e2e -timeout 30m -v ./cluster ./cluster/internal/node -run 'E2E'
 
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
