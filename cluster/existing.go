@@ -48,6 +48,9 @@ func (e *Existing) Up(ctx context.Context, spec mesh.Spec) (mesh.Running, error)
 	if m.facts.Kubernetes, err = e.client.Version(ctx); err != nil {
 		return nil, fmt.Errorf("the cluster does not answer: %w", err)
 	}
+	if m.facts.Istio, err = istioVersion(ctx, e.client); err != nil {
+		return nil, err
+	}
 	if err := e.deploy(ctx, m); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

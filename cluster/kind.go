@@ -21,6 +21,7 @@ import (
 	"umbra/cluster/internal/istio"
 	"umbra/cluster/internal/kube"
 	"umbra/cluster/internal/node"
+	"umbra/internal/diag"
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
@@ -77,9 +78,6 @@ func (k *Kind) End(ctx context.Context, keep bool) error {
 
 // deleteIn bounds the deletion of a cluster.
 const deleteIn = 90 * time.Second
-
-// Stands tells whether a cluster stands that End leaves.
-func (k *Kind) Stands() bool { return k.node != nil }
 
 // kindPlan is what is known before anything is started.
 type kindPlan struct {
@@ -377,7 +375,8 @@ func onlyShadow(spec mesh.Spec) error {
 func plainPort(spec mesh.Spec) error {
 	for _, s := range spec.Table.Servers() {
 		if s.Port == spec.Port && s.TLS {
-			return fmt.Errorf("%s:%d: the Gateway's server at port %d terminates TLS, for which umbra has no certificates: give it an HTTP server, or name its port in mesh.port", s.File, s.Line, s.Port)
+			return diag.Faults{{File: s.File, Line: s.Line, Msg: fmt.Sprintf("the Gateway's server at port %d terminates TLS, for which umbra has no certificates: "+
+				"add an HTTP server, and name its port in mesh.port", s.Port)}}
 		}
 	}
 	return nil

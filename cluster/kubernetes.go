@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"umbra/internal/app"
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
+	"umbra/internal/route"
 )
 
 // envoyAdmin is the port of Envoy's admin interface in a pod of Istio's.
@@ -70,6 +72,9 @@ func (m *onKubernetes) serve(ctx context.Context) error {
 	if err := m.until(ctx, "healthy endpoints of every cluster", m.healthy); err != nil {
 		return err
 	}
+	if err := m.until(ctx, "an answer of every pod", m.pods.answer); err != nil {
+		return err
+	}
 	if err := m.until(ctx, "an answer through the gateway at "+m.address, m.answers); err != nil {
 		return err
 	}
@@ -104,6 +109,7 @@ func (m *onKubernetes) findGateways(ctx context.Context) error {
 		if !ready(&p) {
 			continue
 		}
+		m.facts.Proxy = imageOf(&p, "istio-proxy")
 		forward := m.client.Forward(p.Namespace, p.Name, envoyAdmin)
 		m.gateways = append(m.gateways, &gatewayPod{p.Namespace, p.Name, forward, envoy.Admin{Transport: forward}})
 	}
@@ -172,8 +178,13 @@ func listed(differences []envoy.Difference) string {
 	return strings.Join(lines, "\n")
 }
 
-// healthy asks each gateway for the endpoints of every cluster that has a configuration.
+// healthy asks each gateway for the endpoints of every cluster that has a configuration: those of its apps are exactly the pods that
+// are ready, so that none of an earlier run is among them.
 func (m *onKubernetes) healthy(ctx context.Context) error {
+	list, err := m.pods.list(ctx)
+	if err != nil {
+		return err
+	}
 	for _, g := range m.gateways {
 		clusters, err := g.admin.Clusters(ctx)
 		if err != nil {
@@ -183,12 +194,50 @@ func (m *onKubernetes) healthy(ctx context.Context) error {
 			if c.Missing != "" {
 				continue
 			}
-			if !slices.ContainsFunc(clusters[c.Name], func(e envoy.Endpoint) bool { return e.Healthy }) {
-				return fmt.Errorf("gateway %s: cluster %s has %d endpoints, none of them healthy", g.name, c.Name, len(clusters[c.Name]))
+			if err := sameEndpoints(clusters[c.Name], podsOf(c, list)); err != nil {
+				return fmt.Errorf("gateway %s: cluster %s: %w", g.name, c.Name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// podsOf are the addresses of the ready pods that a cluster selects.
+func podsOf(c *route.Cluster, list []corev1.Pod) (ips []string) {
+	for i := range list {
+		if p := &list[i]; p.Namespace == c.Namespace && len(c.Selector) > 0 && has(p.Labels, c.Selector) && ready(p) {
+			ips = append(ips, p.Status.PodIP)
+		}
+	}
+	slices.Sort(ips)
+	return ips
+}
+
+// sameEndpoints holds a cluster's healthy endpoints against the pods that it should have. Where it has none of ours, as it selects
+// the user's own, one that is healthy is enough.
+func sameEndpoints(endpoints []envoy.Endpoint, pods []string) error {
+	var healthy []string
+	for _, e := range endpoints {
+		if e.Healthy {
+			healthy = append(healthy, host(e.Address))
+		}
+	}
+	slices.Sort(healthy)
+	switch {
+	case len(healthy) == 0:
+		return fmt.Errorf("it has %d endpoints, none of them healthy", len(endpoints))
+	case len(pods) > 0 && !slices.Equal(slices.Compact(healthy), pods):
+		return fmt.Errorf("its healthy endpoints are %v, the pods that are ready %v", healthy, pods)
+	}
+	return nil
+}
+
+// host is an endpoint's address without its port.
+func host(address string) string {
+	if h, _, err := net.SplitHostPort(address); err == nil {
+		return h
+	}
+	return address
 }
 
 // answers sees that the gateway can be reached from here. A health check leaves no receipt at umbra's app.
@@ -281,7 +330,7 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
 		}
-		if i > 0 && !slices.EqualFunc(s.Routes, routes, sameRoute) {
+		if i > 0 && !slices.EqualFunc(s.Routes, routes, mesh.Route.Equal) {
 			return fmt.Errorf("gateways %s and %s are not configured alike: %v, %v", m.gateways[0].name, g.name, s.Routes, routes)
 		}
 		s.Routes = routes
@@ -294,8 +343,6 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 	return nil
 }
 
-func sameRoute(a, b mesh.Route) bool { return a.Name == b.Name && slices.Equal(a.Mirrors, b.Mirrors) }
-
 // endpoints adds the pods, by the addresses that a gateway was given for them.
 func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endpoint, names map[string]string) {
 	for _, c := range m.spec.Table.Clusters() {
@@ -304,8 +351,7 @@ func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endp
 		}
 		pods := s.Endpoints[c.Name]
 		for _, e := range clusters[c.Name] {
-			host, _, _ := strings.Cut(e.Address, ":")
-			pods = append(pods, or(names[host], e.Address))
+			pods = append(pods, or(names[host(e.Address)], e.Address))
 		}
 		slices.Sort(pods)
 		s.Endpoints[c.Name] = slices.Compact(pods)

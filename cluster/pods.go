@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -43,7 +44,8 @@ type replica struct {
 	namespace, name string
 	forward         *kube.Forward
 	admin           app.Client
-	restarts        int      // as seen last
+	restarts        int      // of all its containers, as seen last
+	appRestarts     int      // of the app's own
 	ending, gone    bool     // it was told to end; it has ended
 	receipts        *os.File // fetched as it ended, removed already where the system can; nil until then
 }
@@ -85,6 +87,27 @@ func (p *pods) start(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// answer asks the app itself of every pod whether it is well, which leaves no receipt.
+func (p *pods) answer(ctx context.Context) error {
+	return p.each(func(r *replica) error {
+		forward := p.client.Forward(r.namespace, r.name, int(r.app.Port))
+		defer forward.Close()
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.name+"/health", nil)
+		if err != nil {
+			return err
+		}
+		res, err := forward.RoundTrip(request)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("GET /health: %s", res.Status)
+		}
+		return nil
+	})
 }
 
 // forget lets every pod begin its receipts anew. What happens to pods from then on is part of the run.
@@ -165,7 +188,7 @@ func (p *pods) version(pod *corev1.Pod) string {
 func (p *pods) add(pod *corev1.Pod) *replica {
 	a := p.appOf(pod)
 	forward := p.client.Forward(pod.Namespace, pod.Name, int(a.AdminPort))
-	r := &replica{app: a, namespace: pod.Namespace, name: pod.Name, forward: forward, restarts: restarts(pod),
+	r := &replica{app: a, namespace: pod.Namespace, name: pod.Name, forward: forward, restarts: restarts(pod), appRestarts: appRestarts(pod, a),
 		admin: app.Client{Transport: forward, Base: "http://" + pod.Name}}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -217,8 +240,9 @@ func (p *pods) see(event string, pod *corev1.Pod) {
 	case pod.DeletionTimestamp != nil:
 		p.ends(r)
 	case restarts(pod) > r.restarts:
-		p.tell(r, fmt.Sprintf("restarted (%s)", lastEnd(pod)), true)
-		r.restarts = restarts(pod)
+		own := appRestarts(pod, r.app)
+		p.tell(r, fmt.Sprintf("restarted (%s)", lastEnd(pod)), own > r.appRestarts) // the sidecar has no receipts to lose
+		r.restarts, r.appRestarts = restarts(pod), own
 	}
 }
 
@@ -389,6 +413,26 @@ func restarts(pod *corev1.Pod) (n int) {
 		n += int(c.RestartCount)
 	}
 	return n
+}
+
+// appRestarts counts those of the app's own container.
+func appRestarts(pod *corev1.Pod, a *istio.App) int {
+	for _, c := range containers(pod) {
+		if c.Name == a.Container {
+			return int(c.RestartCount)
+		}
+	}
+	return 0
+}
+
+// imageOf is the image of a pod's container; empty where it has none of that name.
+func imageOf(pod *corev1.Pod, container string) string {
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == container {
+			return c.Image
+		}
+	}
+	return ""
 }
 
 // lastEnd says why the container of a pod that restarted last did so.

@@ -289,6 +289,9 @@ func (f *folder) state() error {
 	if len(before.Routes) == 0 || len(f.facts.Pods) == 0 {
 		f.lacks("%s names no routes or no endpoints", evidence.Before)
 	}
+	if len(after.Routes) > 0 && !slices.EqualFunc(before.Routes, after.Routes, mesh.Route.Equal) {
+		f.lacks("the gateway's routes changed during the run: %v before, %v after", before.Routes, after.Routes)
+	}
 	for _, pod := range pods(f.facts.Pods) {
 		if f.out.Record.Finished && !slices.Contains(f.out.Record.Collected, pod) && !f.lost(pod) {
 			f.lacks("no receipts were collected from pod %s", pod)

@@ -152,10 +152,12 @@ func (silent) Results([]traffic.Result) {}
 func playOn(ctx context.Context, t *testing.T, s *Scenario, f *fake) (dir string, err error) {
 	t.Helper()
 	dir = t.TempDir()
-	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: func(address string) (replay.Transport, error) {
-		return replay.New(s.Load.Options(address))
-	}}
+	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: transportOf(s)}
 	return dir, run.Play(ctx)
+}
+
+func transportOf(s *Scenario) func(address string) (replay.Transport, error) {
+	return func(address string) (replay.Transport, error) { return replay.New(s.Load.Options(address)) }
 }
 
 func TestRunLeavesItsEvidence(t *testing.T) {
@@ -510,5 +512,87 @@ func TestReadTraffic(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})
+	}
+}
+
+// talker is a mesh on a cluster: it says what it is, and its gateway has a configuration and a log.
+type talker struct{ *fake }
+
+func (m talker) Up(ctx context.Context, spec mesh.Spec) (Running, error) {
+	_, err := m.fake.Up(ctx, spec)
+	return m, err
+}
+func (talker) Tell(r *evidence.Record) { r.Changes = []string{"one"} }
+func (talker) Dumps(context.Context) (map[string][]byte, error) {
+	return map[string][]byte{"gw-0": []byte("{}")}, nil
+}
+func (talker) AccessLogs(_ context.Context, since time.Time, f func(pod string) (io.WriteCloser, error)) error {
+	w, err := f("gw-0")
+	if err != nil || since.IsZero() {
+		return errors.Join(err, errors.New("since when?"))
+	}
+	_, err = io.WriteString(w, "GET /")
+	return errors.Join(err, w.Close())
+}
+
+func TestPlayKeepsWhatAClusterSays(t *testing.T) {
+	s := short(t)
+	f := newFake(t, s)
+	begun := time.Now()
+	f.state = func(n int) *mesh.State {
+		state := stateOf(s, 0)
+		used := mesh.CPU{Seconds: float64(n), At: begun.Add(time.Duration(n) * 2 * time.Second)}
+		state.Pods = []mesh.Pod{{Namespace: "shop", Name: "app-v1-0", Version: "v1", CPU: map[string]mesh.CPU{"app": used, "stale": {Seconds: 1, At: begun}}},
+			{Namespace: "shop", Name: "app-v2-0", Restarts: n, CPU: map[string]mesh.CPU{"app": used}}}
+		return state
+	}
+	run := Run{Scenario: s, Mesh: talker{f}, Dir: t.TempDir(), Watcher: silent{}, AccessLog: true, Transport: transportOf(s)}
+	if err := run.Play(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	record, err := evidence.ReadRecord(run.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"one"}, record.Changes); diff != "" {
+		t.Error(diff)
+	}
+	want := []evidence.CPUUse{{Namespace: "shop", Pod: "app-v1-0", Container: "app", Version: "v1", Cores: 0.5}}
+	if diff := cmp.Diff(want, record.CPU, cmpopts.IgnoreFields(evidence.CPUUse{}, "Over")); diff != "" {
+		t.Error(diff)
+	}
+	for name, text := range map[string]string{"config_dump-gw-0-before.json": "{}", "config_dump-gw-0-after.json": "{}", "access-gw-0.log": "GET /"} {
+		if got, err := os.ReadFile(filepath.Join(run.Dir, "mesh", name)); string(got) != text || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// Where somebody changes the mirrors during the run nothing passes.
+func TestRoutesThatChangedDuringTheRun(t *testing.T) {
+	s := short(t)
+	f := newFake(t, s)
+	f.state = func(n int) *mesh.State {
+		state := stateOf(s, 0)
+		if n > 1 {
+			state.Routes[1].Mirrors = []mesh.Mirror{{Cluster: shadowCluster, Numerator: 200_000}}
+		}
+		return state
+	}
+	dir, err := playOn(t.Context(), t, s, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := Judge(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(j.Doubts, "\n"), "the gateway's routes changed during the run") {
+		t.Errorf("doubts %q", j.Doubts)
+	}
+	for _, v := range j.Verdicts {
+		if v.State == verdict.Pass {
+			t.Errorf("%s passes", v.Name)
+		}
 	}
 }

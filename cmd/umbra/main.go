@@ -35,7 +35,7 @@ func main() {
 		<-signals
 		interrupt() // runs drain, and report
 		<-signals
-		fmt.Fprintln(os.Stderr, "umbra: left at once; umbra verify judges what there is")
+		fmt.Fprintln(os.Stderr, "umbra: left at once; umbra verify judges what there is, and umbra down --on kind removes a cluster that was not deleted yet")
 		os.Exit(exitInterrupted)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

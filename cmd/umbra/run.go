@@ -91,6 +91,9 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 	if ended := m.End(c.Context(), keep); ended != nil {
 		return errors.Join(err, broken(ended))
 	}
+	if keep {
+		watch.Step(o.mesh.kept())
+	}
 	if err != nil {
 		return err
 	}

@@ -70,16 +70,22 @@ func up(c *cobra.Command, o *meshOptions, s *scenarios.Scenario, kubeconfig stri
 			return broken(err)
 		}
 	}
-	switch o.on {
-	case onKind:
-		say(fmt.Sprintf("cluster %s stays; umbra down --on kind --name %s removes it", o.settings.Name, o.settings.Name))
-	case onExisting:
-		say("umbra down --on existing puts back what was there")
-	default:
-		say("Ctrl-C ends it")
+	say(o.kept())
+	if o.on == onEmbedded {
 		<-c.Context().Done()
 	}
 	return nil
+}
+
+// kept says how what stands is taken away.
+func (o *meshOptions) kept() string {
+	switch o.on {
+	case onKind:
+		return fmt.Sprintf("cluster %s stays; umbra down --on kind --name %s removes it", o.settings.Name, o.settings.Name)
+	case onExisting:
+		return "the manifests stay applied; umbra down --on existing puts back what was there"
+	}
+	return "Ctrl-C ends it"
 }
 
 func printEndpoints(w io.Writer, s *scenarios.Scenario, state *mesh.State) {

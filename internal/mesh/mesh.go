@@ -4,6 +4,7 @@ package mesh
 import (
 	"context"
 	"io"
+	"slices"
 	"time"
 
 	"umbra/internal/app"
@@ -67,6 +68,11 @@ type CPU struct {
 type Route struct {
 	Name    string   `json:"name"` // as route.Route's
 	Mirrors []Mirror `json:"mirrors,omitempty"`
+}
+
+// Equal tells whether two routes are given alike.
+func (r Route) Equal(other Route) bool {
+	return r.Name == other.Name && slices.Equal(r.Mirrors, other.Mirrors)
 }
 
 // Mirror is a mirror policy as a gateway was given it.
