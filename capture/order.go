@@ -12,22 +12,50 @@ import (
 type order struct {
 	limit int // bytes
 	loss  exchange.Loss
-	give  func(start time.Time, r *traffic.Request)
+	give  func(start time.Time, r *traffic.Request) // it keeps nothing of r but texts
 
 	first, last *exchange.Exchange
 	held        int
+	free        []*exchange.Exchange // that were given, to be used again
 }
 
 // exchangeSize is about what an exchange takes beside its texts and its body.
 const exchangeSize = 512
 
+// Bounds of what is kept to be used again.
+const (
+	maxFree     = 256     // exchanges
+	maxFreeSize = 4 << 10 // bytes of one, with its texts
+)
+
 // Begin implements exchange.Sink.
 func (o *order) Begin(start time.Time, session string) *exchange.Exchange {
-	e := &exchange.Exchange{Start: start}
-	e.Request.Session = session
+	e := o.allocate()
+	e.Start, e.Request.Session = start, session
 	o.insert(e)
 	o.Grow(e, exchangeSize)
 	return e
+}
+
+func (o *order) allocate() *exchange.Exchange {
+	n := len(o.free) - 1
+	if n < 0 {
+		return &exchange.Exchange{}
+	}
+	e := o.free[n]
+	o.free = o.free[:n]
+	return e
+}
+
+// recycle keeps an exchange that was given, with the room of its headers. What it points to beside that may be large.
+func (o *order) recycle(e *exchange.Exchange, size int) {
+	if len(o.free) == maxFree || size > maxFreeSize {
+		return
+	}
+	headers := e.Request.Headers[:0]
+	*e = exchange.Exchange{}
+	e.Request.Headers = headers
+	o.free = append(o.free, e)
 }
 
 // insert puts an exchange in its place, which is the last one but where packets were reordered.
@@ -112,8 +140,10 @@ func (o *order) Drop(e *exchange.Exchange, why exchange.Cause) {
 // drain gives what nothing waits for any more.
 func (o *order) drain() {
 	for e := o.first; e != nil && e.Ended; e = o.first {
+		size := e.Held
 		o.remove(e)
 		o.give(e.Start, &e.Request)
+		o.recycle(e, size)
 	}
 }
 

@@ -3,6 +3,7 @@ package capture
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -100,5 +101,50 @@ func TestOrderIsOrdered(t *testing.T) {
 	}
 	if late > 300 { // only what began before what was given already
 		t.Errorf("%d were given out of order", late)
+	}
+}
+
+// TestOrderUsesAgain checks that exchanges are used again without anything of their last request, but not where somebody may
+// still hold them, or where they are large.
+func TestOrderUsesAgain(t *testing.T) {
+	o, _ := given(1 << 20)
+	used := begin(o, 1)
+	used.Request.Headers = append(used.Request.Headers, traffic.Header{"a", "b"})
+	used.Request.Body, used.Request.Response, used.Whole = []byte("x"), &used.Answer, true
+	used.Answer.Status = 200
+	o.Done(used)
+	again := o.Begin(epoch, "t")
+	if again != used || cap(again.Request.Headers) == 0 {
+		t.Fatal("the exchange was not used again")
+	}
+	again.Request.Headers = nil
+	want := exchange.Exchange{Start: epoch, Own: exchange.Own{Held: exchangeSize}, Request: traffic.Request{Session: "t"}}
+	if !reflect.DeepEqual(*again, want) {
+		t.Errorf("it is %+v", *again)
+	}
+	large := begin(o, 3)
+	o.Grow(large, maxFreeSize)
+	o.Done(again)
+	o.Done(large)
+	o.close()
+	gone := begin(o, 4)
+	o.close() // evicts it
+	if !gone.Gone || slices.Contains(o.free, gone) || slices.Contains(o.free, large) {
+		t.Errorf("%v is kept", o.free)
+	}
+}
+
+// TestOrderKeepsFew checks the bound of what is kept to be used again.
+func TestOrderKeepsFew(t *testing.T) {
+	o, _ := given(1 << 30)
+	var all []*exchange.Exchange
+	for i := range 3 * maxFree {
+		all = append(all, begin(o, i))
+	}
+	for _, e := range all {
+		o.Done(e)
+	}
+	if len(o.free) != maxFree {
+		t.Errorf("%d are kept", len(o.free))
 	}
 }

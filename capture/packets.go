@@ -26,16 +26,17 @@ type pipeline struct {
 	w         *Writer
 	order     *order
 	keys      *tls.Keys
+	memo      *http1.Memo
 	assembler *tcp.Assembler
 }
 
 // pageSize is what a page of the assembler takes.
 const pageSize = 1900
 
-// newPipeline shares the memory out: a quarter for exchanges, an eighth each for bytes out of order and for late requests. The
-// rest is what Go's collector leaves for later.
+// newPipeline shares the memory out: a quarter for exchanges, an eighth each for bytes out of order and for late requests, and a
+// thirty-second for lines that come again. The rest is what Go's collector leaves for later.
 func newPipeline(o Options, w *Writer) *pipeline {
-	p := &pipeline{o: o, w: w, keys: tls.NewKeys()}
+	p := &pipeline{o: o, w: w, keys: tls.NewKeys(), memo: http1.NewMemo(int(o.Memory / 32))}
 	p.order = &order{limit: int(o.Memory / 4), loss: w.Loss, give: w.Write}
 	p.assembler = tcp.New(tcp.Options{Loss: w.Loss, Open: p.open, Pages: int(o.Memory / 8 / pageSize)})
 	return p
@@ -50,7 +51,7 @@ func (p *pipeline) open(c tcp.Conn) exchange.Stream {
 	over := func(scheme string) tcp.Parsers {
 		return tcp.Parsers{
 			HTTP1: func(c tcp.Conn) exchange.Stream {
-				return http1.New(http1.Options{Sink: p.order, Loss: p.w.Loss, Limits: limits, Session: c.Session, Scheme: scheme, Authority: c.Server.String(),
+				return http1.New(http1.Options{Sink: p.order, Loss: p.w.Loss, Limits: limits, Session: c.Session, Scheme: scheme, Authority: c.Server.String(), Memo: p.memo,
 					UpgradeTo: func(first *exchange.Exchange) exchange.Stream { return http2.NewUpgraded(two(c, scheme), first) }})
 			},
 			HTTP2: func(c tcp.Conn) exchange.Stream { return http2.New(two(c, scheme)) },

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -71,7 +72,7 @@ func NewWriter(path, source string, redactor Redactor, rotation Rotation) *Write
 	return &Writer{path: path, source: source, redactor: redactor, rotation: rotation, lateRoom: defaultMemory / 8, Loss: exchange.Loss{}, before: exchange.Loss{}}
 }
 
-// Write takes a request that began at start. Errors of the file are told by Close.
+// Write takes a request that began at start, and changes it; of what it points to it keeps nothing but texts. Errors of the file are told by Close.
 func (w *Writer) Write(start time.Time, r *traffic.Request) {
 	if w.err != nil {
 		return
@@ -207,7 +208,13 @@ func (w *Writer) layAside(start time.Time, r *traffic.Request) {
 	if len(w.late)+len(w.runs) == 0 || start.Before(w.lateTo) {
 		w.lateTo = start
 	}
-	w.late = append(w.late, laid{start, *r})
+	kept := *r
+	kept.Headers, kept.Body = slices.Clone(r.Headers), bytes.Clone(r.Body)
+	if r.Response != nil {
+		answer := *r.Response
+		kept.Response = &answer
+	}
+	w.late = append(w.late, laid{start, kept})
 	w.lateN++
 	if w.held += exchangeSize + r.Size(); w.held > w.lateRoom {
 		w.err = w.spill()

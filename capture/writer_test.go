@@ -212,3 +212,27 @@ func TestCopyKeeps(t *testing.T) {
 		t.Errorf("the header is %+v", h)
 	}
 }
+
+// TestWriterKeepsNothing checks that a late request is not changed by what its memory is used for next.
+func TestWriterKeepsNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.jsonl.zst")
+	w := NewWriter(path, "test", nil, Rotation{})
+	start := time.Unix(1_700_000_000, 0)
+	r := traffic.Request{Method: "GET", Scheme: "http", Path: "/new"}
+	w.Write(start.Add(time.Second), &r)
+	answer := traffic.Response{Status: 200}
+	late := traffic.Request{Method: "POST", Scheme: "http", Path: "/late", Headers: []traffic.Header{{"a", "b"}}, Body: []byte("body"), Response: &answer}
+	w.Write(start, &late)
+	late.Headers[0], late.Body[0], answer.Status = traffic.Header{"x", "y"}, 'x', 500
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, requests := contents(t, path)
+	if len(requests) != 2 {
+		t.Fatalf("%d requests", len(requests))
+	}
+	got := requests[0]
+	if got.Headers[0] != (traffic.Header{"a", "b"}) || string(got.Body) != "body" || got.Response.Status != 200 {
+		t.Errorf("the late request became %+v, %+v", got, *got.Response)
+	}
+}

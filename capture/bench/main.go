@@ -3,13 +3,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -17,11 +14,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
 )
 
 func main() {
@@ -29,23 +21,24 @@ func main() {
 	n := flag.Int("n", 3, "runs of umbra and of reading; tshark runs once")
 	umbra := flag.String("umbra", "bin/umbra", "the umbra to measure")
 	memory := flag.String("memory", "", "umbra's --memory")
+	varied := flag.Bool("varied", false, "make the capture of many kinds of clients, heads, bodies and answers, on connections that come and go")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, *size*1e6, *n, *umbra, *memory); err != nil {
+	if err := bench(ctx, *size*1e6, *n, *umbra, *memory, *varied); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, size int64, n int, umbra, memory string) error {
+func bench(ctx context.Context, size int64, n int, umbra, memory string, varied bool) error {
 	dir, err := os.MkdirTemp("", "umbra-capture-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "shop.pcap")
-	requests, packets, err := makeCapture(file, size)
+	requests, packets, err := makeCapture(file, size, varied)
 	if err != nil {
 		return err
 	}
@@ -103,74 +96,4 @@ func repeat(ctx context.Context, n int, args []string) ([]ran, error) {
 	}
 	slices.SortFunc(out, func(a, b ran) int { return int((a.cpu - b.cpu) * 1e6) })
 	return out, nil
-}
-
-// connections are open at a time, each with keep-alive.
-const connections = 100
-
-// makeCapture writes small requests and their answers until the file has its size.
-func makeCapture(file string, size int64) (requests, packets int, err error) {
-	f, err := os.Create(file)
-	if err != nil {
-		return 0, 0, err
-	}
-	buffered := bufio.NewWriterSize(f, 1<<20)
-	w := pcapgo.NewWriterNanos(buffered)
-	m := &maker{w: w, at: time.Unix(1_770_000_000, 0)}
-	m.err = w.WriteFileHeader(65536, layers.LinkTypeEthernet)
-	for m.err == nil && m.size < size {
-		m.exchange(requests % connections)
-		requests++
-	}
-	return requests, m.packets, errors.Join(m.err, buffered.Flush(), f.Close())
-}
-
-type maker struct {
-	w       *pcapgo.Writer
-	at      time.Time
-	size    int64
-	packets int
-	next    [connections][2]uint32
-	err     error
-	buffer  gopacket.SerializeBuffer
-}
-
-func (m *maker) exchange(c int) {
-	if m.next[c] == [2]uint32{} {
-		m.segment(c, true, "", true)
-		m.segment(c, false, "", true)
-	}
-	m.segment(c, true, fmt.Sprintf("GET /api/items/%08d?page=%d HTTP/1.1\r\nHost: my-app.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\nCookie: session=%08x\r\nX-Request-Id: %016x\r\n\r\n", m.packets, c, c*7919, m.packets*31), false)
-	body := fmt.Sprintf(`{"id":%d,"name":"mug","price":12.5,"stock":17}`, m.packets)
-	m.segment(c, false, fmt.Sprintf("HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\nCache-Control: no-store\r\n\r\n%s", len(body), body), false)
-}
-
-func (m *maker) segment(c int, client bool, payload string, syn bool) {
-	from, to := 0, 1
-	ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: net.IP{10, 0, 0, 9}, DstIP: net.IP{10, 0, 0, 1}}
-	tcp := &layers.TCP{SrcPort: layers.TCPPort(20000 + c), DstPort: 80, ACK: true, SYN: syn, Window: 64240}
-	if !client {
-		from, to = 1, 0
-		ip.SrcIP, ip.DstIP, tcp.SrcPort, tcp.DstPort = ip.DstIP, ip.SrcIP, tcp.DstPort, tcp.SrcPort
-	}
-	if syn {
-		tcp.ACK = !client
-		m.next[c][from] = uint32(1000 * (c + 1))
-	}
-	tcp.Seq, tcp.Ack = m.next[c][from], m.next[c][to]
-	m.next[c][from] += uint32(len(payload))
-	if syn {
-		m.next[c][from]++
-	}
-	if m.buffer == nil {
-		m.buffer = gopacket.NewSerializeBuffer()
-	}
-	_ = tcp.SetNetworkLayerForChecksum(ip) // IPv4 cannot fail
-	m.err = errors.Join(m.err, gopacket.SerializeLayers(m.buffer, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true},
-		&layers.Ethernet{SrcMAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, DstMAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, EthernetType: layers.EthernetTypeIPv4}, ip, tcp, gopacket.Payload(payload)))
-	b := m.buffer.Bytes()
-	m.at = m.at.Add(10 * time.Microsecond)
-	m.err = errors.Join(m.err, m.w.WritePacket(gopacket.CaptureInfo{Timestamp: m.at, CaptureLength: len(b), Length: len(b)}, b))
-	m.size += int64(len(b)) + 16
-	m.packets++
 }

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"encoding/base64"
+	"hash/maphash"
 	"net/url"
 	"slices"
 	"strings"
@@ -50,6 +51,12 @@ func (t *headerTable) find(name string) *headerEntry {
 	return nil
 }
 
+// untouched remembers headers in which there was nothing to redact, by their names the last one each: most come again with the
+// next request, and are the same texts in memory.
+type untouched [256]traffic.Header
+
+func (u *untouched) last(h *traffic.Header) *traffic.Header { return &u[slotOf(h[0])] }
+
 // dropped marks header lines to remove: no line has this name.
 const dropped = "\x00"
 
@@ -57,6 +64,10 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 	drop := false
 	for i := range lines {
 		h := &lines[i]
+		last := r.untouched.last(h)
+		if *last == *h {
+			continue
+		}
 		name := h[0]
 		if n := len(name); n > 0 && (name[n-1] <= ' ' || name[0] <= ' ') {
 			name = strings.TrimSpace(name) // a server that takes the line takes it for this name
@@ -76,6 +87,10 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 			h[0], drop = dropped, true
 		case e != nil && e.rule != nil:
 			h[1] = r.headerValue(e, h[1])
+		case e == nil && len(r.patterns) == 0 && !holdsURL(h[1]):
+			if len(h[0])+len(h[1]) <= maxRememberedValue {
+				*last = *h
+			}
 		default:
 			h[1] = r.otherHeader(e, h[1])
 		}
@@ -86,9 +101,43 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 	return lines
 }
 
-// headerValue redacts the value of a header that a rule names, and keeps its structure.
+// headerValue redacts the value of a header that a rule names. Most values come again and again, so the last ones are remembered.
 func (r *Redactor) headerValue(e *headerEntry, value string) string {
 	r.note(e.rule, value)
+	m := r.remembered(e, value)
+	if m.rule == e.rule && m.name == e.name && m.value == value {
+		r.addAgain(e.rule, inHeader, m.replaced)
+		return m.redacted
+	}
+	had := e.rule.counts[inHeader].values
+	redacted := r.structured(e, value)
+	if len(value) <= maxRememberedValue {
+		*m = memory{e.rule, e.name, strings.Clone(value), redacted, e.rule.counts[inHeader].values - had}
+	}
+	return redacted
+}
+
+// memory is a header's value and what it became. Values are compared byte by byte: their hash only tells where they are.
+type memory struct {
+	rule            *rule
+	name            string
+	value, redacted string
+	replaced        int64 // how many values were counted
+}
+
+// maxMemories bounds the memories; each takes at most a few KiB. It is a power of two.
+const maxMemories = 1024
+
+func (r *Redactor) remembered(e *headerEntry, value string) *memory {
+	if r.memories == nil {
+		r.memories = make([]memory, maxMemories)
+		r.seed = maphash.MakeSeed()
+	}
+	return &r.memories[(maphash.String(r.seed, value)^uint64(len(e.name)))%maxMemories]
+}
+
+// structured redacts the value of a header and keeps its structure.
+func (r *Redactor) structured(e *headerEntry, value string) string {
 	switch strings.ToLower(e.name) {
 	case "authorization", "proxy-authorization":
 		return r.credentials(e.rule, value)

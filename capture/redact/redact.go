@@ -3,6 +3,7 @@ package redact
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 
 	"umbra/internal/traffic"
@@ -28,6 +29,10 @@ type Redactor struct {
 	headerEnds endSet
 	host       *rule // the user's, for Host or :authority
 	elsewhere
+
+	untouched untouched
+	memories  []memory // of headers' values, by their hash
+	seed      maphash.Seed
 
 	unpack unpacker
 	name   []byte // scratch: the name that is compared

@@ -84,6 +84,9 @@ func (t *tally) add(u *rule, p place, tag uint64) {
 	t.tags++
 }
 
+// addAgain counts n values that were added before: their tags are known, or there were too many.
+func (t *tally) addAgain(u *rule, p place, n int64) { u.counts[p].values += n }
+
 func (t *tally) report() Report {
 	r := Report{t.requests, t.refused, []Count{}}
 	for _, u := range t.rules {

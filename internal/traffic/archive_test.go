@@ -135,16 +135,23 @@ func BenchmarkArchive(b *testing.B) {
 	}
 }
 
-// TestPlain holds the eight bytes at once against one at a time.
+// TestPlain holds plain and ascii against looking at each byte: each of the bytes at each place of texts of several lengths.
 func TestPlain(t *testing.T) {
-	for at := range 20 {
-		for c := range 256 {
-			text := []byte("abcdefghijklmnopqrst")
-			text[at] = byte(c)
-			want := c >= ' ' && c != '"' && c != '\\' && c < 0x80
-			if got := plain(string(text)); got != want {
-				t.Errorf("%q: %v", text, got)
+	for n := range 26 {
+		for at := range n {
+			for c := range 256 {
+				b := bytes.Repeat([]byte("~"), n)
+				b[at] = byte(c)
+				if want := c >= ' ' && c < 0x80 && c != '"' && c != '\\'; plain(string(b)) != want {
+					t.Fatalf("plain(%q) is not %v", b, want)
+				}
+				if want := c < 0x80; ascii(string(b)) != want {
+					t.Fatalf("ascii(%q) is not %v", b, want)
+				}
 			}
 		}
+	}
+	if !plain("") || !ascii("") {
+		t.Error("an empty text is neither")
 	}
 }

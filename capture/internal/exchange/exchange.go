@@ -40,6 +40,7 @@ type Stream interface {
 type Exchange struct {
 	Start   time.Time // when the request's first byte was seen
 	Request traffic.Request
+	Answer  traffic.Response // room for what Request.Response points to
 
 	Own // the Sink's
 
@@ -56,7 +57,9 @@ type Own struct {
 
 // Sink takes exchanges. Each that was begun is ended once, by Done or Drop, also one that is gone.
 type Sink interface {
-	// Begin makes room for an exchange whose request's first byte was seen at start; those that began later wait for it.
+	// Begin makes room for an exchange whose request's first byte was seen at start; those that began later wait for it. Of its
+	// Request only the session is filled in, but Headers, which is empty, may have room. After Done the exchange, and all that it
+	// points to, is the Sink's to use again.
 	Begin(start time.Time, session string) *Exchange
 	// Grow tells that an exchange came to hold n more bytes.
 	Grow(e *Exchange, n int)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"umbra/capture/internal/exchange"
+	"umbra/internal/traffic"
 )
 
 // fromClient reads a segment of requests.
@@ -51,7 +52,11 @@ func (p *Parser) countUnseen() {
 // requestHead fills in what the head says and tells the reader what follows.
 func (p *Parser) requestHead(b []byte) {
 	q := p.sending
-	h, ok := parseRequest(b, p.client.lines)
+	var room []traffic.Header
+	if q.e != nil && !q.e.Gone {
+		room = q.e.Request.Headers[:0]
+	}
+	h, ok := p.Memo.parseRequest(b, room)
 	f := h.framing
 	if !ok || f.bad || f.coded && !f.chunked {
 		p.client.lose()

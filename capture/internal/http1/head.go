@@ -17,42 +17,57 @@ type requestHead struct {
 	upgrade                         bool // it asks for another protocol
 }
 
-// parseRequest reads a whole head of so many lines; false where it is malformed. Its strings share one copy of the head.
-func parseRequest(b []byte, lines int) (requestHead, bool) {
-	text := string(b)
-	c := cursor{b: b}
+// parseRequest reads a whole head whose lines end at m.ends; false where it is malformed. The headers are appended to into.
+func (m *Memo) parseRequest(b []byte, into []traffic.Header) (requestHead, bool) {
+	c := cursor{b: b, ends: m.ends}
 	from, to := c.line()
-	h := requestHead{headers: make([]traffic.Header, 0, lines-1)}
-	if !h.requestLine(text[from:to]) {
+	var h requestHead
+	if !h.requestLine(m.keep(b[from:to])) {
 		return h, false
 	}
-	host := ""
-	for {
-		f, ok := c.field()
+	if room := len(m.ends) - 2; cap(into) < room {
+		into = make([]traffic.Header, 0, room)
+	}
+	h.headers = into
+	host, folded := "", false
+	m.last = nil
+	for !c.atEnd() {
+		header, kind, ok := m.nextField(&c, &folded)
 		if !ok {
-			break
+			return h, false
 		}
-		name, value := text[f.name:f.nameEnd], text[f.value:f.valueEnd]
-		if f.folded {
-			value = unfold(value)
-		}
-		h.headers = append(h.headers, traffic.Header{name, value})
-		switch len(name) {
-		case len("host"):
-			if strings.EqualFold(name, "host") {
-				host = value
-				h.hosts++
-			}
-		case len("upgrade"):
-			h.upgrade = h.upgrade || strings.EqualFold(name, "upgrade")
-		case len("content-length"), len("transfer-encoding"):
-			h.framing.field(name, value)
+		h.headers = append(h.headers, header)
+		switch kind {
+		case hostField:
+			host = header[1]
+			h.hosts++
+		case upgradeField:
+			h.upgrade = true
+		case lengthField:
+			contentLength(&h.framing, header[1])
+		case transferField:
+			h.framing.transferEncoding(header[1])
 		}
 	}
 	if h.authority == "" { // the target's comes first (RFC 9112 section 3.2.2)
 		h.authority = host
 	}
-	return h, !c.bad && bytes.Count(b, []byte{'\r'}) == c.crs && bytes.IndexByte(b, 0) < 0
+	return h, !folded || c.clean()
+}
+
+// nextField reads the next field. The lines of one that goes over several are not looked at for bytes that must not stand there.
+func (m *Memo) nextField(c *cursor, folded *bool) (traffic.Header, kind, bool) {
+	if !c.folds() {
+		from, to := c.line()
+		return m.field(c.b[from:to])
+	}
+	*folded = true
+	f, ok := c.field()
+	if !ok {
+		return traffic.Header{}, otherField, false
+	}
+	header := traffic.Header{string(c.b[f.name:f.nameEnd]), textOf(c.b[f.value:f.valueEnd], f.folded)}
+	return header, kindOf(header[0]), true
 }
 
 // requestLine reads the method, the target and the version.
@@ -114,29 +129,40 @@ type responseHead struct {
 	h2c     bool // its Upgrade names h2c
 }
 
-// parseResponse reads a whole head; false where it is malformed.
-func parseResponse(b []byte) (responseHead, bool) {
+// parseResponse reads a whole head whose lines end at ends; false where it is malformed.
+func parseResponse(b []byte, ends []int32) (responseHead, bool) {
 	var h responseHead
-	c := cursor{b: b}
+	c := cursor{b: b, ends: ends}
 	from, to := c.line()
 	if !h.statusLine(b[from:to]) {
 		return h, false
 	}
-	for {
-		f, ok := c.field()
+	for !c.atEnd() {
+		n, ok := c.name()
 		if !ok {
-			break
+			return h, false
 		}
-		switch name := b[f.name:f.nameEnd]; len(name) {
-		case len("upgrade"):
-			h.h2c = h.h2c || bytes.EqualFold(name, []byte("upgrade")) && strings.EqualFold(f.text(b), "h2c")
-		case len("content-length"), len("transfer-encoding"):
-			if name[0]|0x20 == 'c' || name[0]|0x20 == 't' {
-				h.framing.field(string(name), f.text(b))
-			}
+		switch n {
+		case len("upgrade"), len("content-length"), len("transfer-encoding"):
+			f, _ := c.field()
+			h.field(b[f.name:f.nameEnd], b[f.value:f.valueEnd], f.folded)
+		default:
+			c.skip()
 		}
 	}
-	return h, !c.bad
+	return h, true
+}
+
+// field takes a field that may say how the answer goes on.
+func (h *responseHead) field(name, value []byte, folded bool) {
+	switch kindOf(name) {
+	case upgradeField:
+		h.h2c = h.h2c || strings.EqualFold(textOf(value, folded), "h2c")
+	case lengthField:
+		contentLength(&h.framing, value) // a fold in it is no digit
+	case transferField:
+		h.framing.transferEncoding(textOf(value, folded))
+	}
 }
 
 // statusLine reads the version and the status; the reason, and the space before it, may be missing.
@@ -177,18 +203,8 @@ type framing struct {
 	bad       bool
 }
 
-// field takes a line that may be Content-Length or Transfer-Encoding.
-func (f *framing) field(name, value string) {
-	switch {
-	case strings.EqualFold(name, "content-length"):
-		f.contentLength(value)
-	case strings.EqualFold(name, "transfer-encoding"):
-		f.transferEncoding(value)
-	}
-}
-
 // contentLength takes a length. Several that are the same are one; others are an attack or a mistake.
-func (f *framing) contentLength(value string) {
+func contentLength[T string | []byte](f *framing, value T) {
 	n := int64(0)
 	for i := range len(value) {
 		if value[i] < '0' || value[i] > '9' || n >= 1<<59 {
@@ -197,7 +213,7 @@ func (f *framing) contentLength(value string) {
 		}
 		n = n*10 + int64(value[i]-'0')
 	}
-	f.bad = f.bad || value == "" || f.hasLength && n != f.length
+	f.bad = f.bad || len(value) == 0 || f.hasLength && n != f.length
 	f.hasLength, f.length = true, n
 }
 
@@ -214,22 +230,52 @@ func (f *framing) transferEncoding(value string) {
 
 // cursor goes through a whole head, line by line.
 type cursor struct {
-	b   []byte
-	at  int
-	crs int  // how many lines ended in CR LF
-	bad bool // a line is no field
+	b    []byte
+	ends []int32 // of its lines, behind their LF
+	at   int     // where the next line begins
+	n    int     // and which one it is
 }
 
 // line gives where the next line begins and ends, its line end left out.
 func (c *cursor) line() (from, to int) {
-	from = c.at
-	to = from + bytes.IndexByte(c.b[from:], '\n')
-	c.at = to + 1
+	from, c.at = c.at, int(c.ends[c.n])
+	c.n++
+	to = c.at - 1
 	if to > from && c.b[to-1] == '\r' {
-		c.crs++
 		to--
 	}
 	return from, to
+}
+
+// atEnd tells whether only the empty line is left.
+func (c *cursor) atEnd() bool { return c.n >= len(c.ends)-1 }
+
+// name gives how long the next field's name is; false where the line is no field.
+func (c *cursor) name() (int, bool) {
+	n := 0
+	for tokens[c.b[c.at+n]] { // a LF is none, and there is one
+		n++
+	}
+	return n, n > 0 && c.b[c.at+n] == ':'
+}
+
+// skip goes behind the next field.
+func (c *cursor) skip() {
+	for folds := true; folds; c.n++ {
+		c.at = int(c.ends[c.n])
+		folds = c.b[c.at] == ' ' || c.b[c.at] == '\t' // a head's last line is empty, so there is a byte
+	}
+}
+
+// folds tells whether the line behind the next one goes on with its value. Behind a field's line there is one at least.
+func (c *cursor) folds() bool {
+	next := c.b[c.ends[c.n]]
+	return next == ' ' || next == '\t'
+}
+
+// clean tells whether no NUL stands in the head, and no CR but in its line ends.
+func (c *cursor) clean() bool {
+	return bytes.Count(c.b, []byte{'\r'}) == bytes.Count(c.b, []byte("\r\n")) && bytes.IndexByte(c.b, 0) < 0
 }
 
 // field is where a field's name and value stand in the head.
@@ -238,38 +284,42 @@ type field struct {
 	folded                         bool // the value goes over several lines (obs-fold)
 }
 
-// text gives the value.
-func (f field) text(b []byte) string {
-	value := string(b[f.value:f.valueEnd])
-	if f.folded {
-		return unfold(value)
+// textOf gives a value.
+func textOf(value []byte, folded bool) string {
+	if folded {
+		return unfold(string(value))
 	}
-	return value
+	return string(value)
 }
 
-// field gives the next field; false behind the last one and where a line is none.
+// field gives the next field; false where a line is none.
 func (c *cursor) field() (field, bool) {
 	from, to := c.line()
-	if from == to {
-		return field{}, false
-	}
-	f := field{name: from, nameEnd: from}
-	for f.nameEnd < to && tokens[c.b[f.nameEnd]] {
-		f.nameEnd++
-	}
-	if f.nameEnd == from || f.nameEnd == to || c.b[f.nameEnd] != ':' {
-		c.bad = true
-		return field{}, false
-	}
+	folded := false
 	for c.b[c.at] == ' ' || c.b[c.at] == '\t' { // a head's last line is empty, so there is a byte
-		f.folded = true
+		folded = true
 		_, to = c.line()
 	}
-	f.value, f.valueEnd = f.nameEnd+1, to
-	for f.value < f.valueEnd && isSpace(c.b[f.value]) {
+	f, ok := splitField(c.b[from:to])
+	f.folded = folded
+	f.name, f.nameEnd, f.value, f.valueEnd = from, from+f.nameEnd, from+f.value, from+f.valueEnd
+	return f, ok
+}
+
+// splitField splits a field's line; false where it is none.
+func splitField(b []byte) (field, bool) {
+	var f field
+	for f.nameEnd < len(b) && tokens[b[f.nameEnd]] {
+		f.nameEnd++
+	}
+	if f.nameEnd == 0 || f.nameEnd == len(b) || b[f.nameEnd] != ':' {
+		return f, false
+	}
+	f.value, f.valueEnd = f.nameEnd+1, len(b)
+	for f.value < f.valueEnd && isSpace(b[f.value]) {
 		f.value++
 	}
-	for f.valueEnd > f.value && isSpace(c.b[f.valueEnd-1]) {
+	for f.valueEnd > f.value && isSpace(b[f.valueEnd-1]) {
 		f.valueEnd--
 	}
 	return f, true

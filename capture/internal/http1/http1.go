@@ -28,6 +28,8 @@ type Options struct {
 	// stream 1, whole, and it is the new stream's to end; nil where it was lost on the way. Without UpgradeTo the rest of such a
 	// connection is not read.
 	UpgradeTo func(first *exchange.Exchange) exchange.Stream
+
+	Memo *Memo // shared by the parsers of a capture; one of its own where it is nil
 }
 
 // Parser is an exchange.Stream. What it holds is bounded: a head of each direction, the bodies that Sink knows of, and
@@ -47,9 +49,12 @@ type Parser struct {
 
 // New makes the parser of a connection.
 func New(o Options) *Parser {
+	if o.Memo == nil {
+		o.Memo = NewMemo(0)
+	}
 	p := &Parser{Options: o}
-	p.client = reader{limit: o.Limits.Head, starts: startsRequest}
-	p.server = reader{limit: o.Limits.Head, starts: startsResponse}
+	p.client = reader{limit: o.Limits.Head, starts: startsRequest, memo: o.Memo}
+	p.server = reader{limit: o.Limits.Head, starts: startsResponse, memo: o.Memo}
 	p.pairing = pairing{Options: &p.Options}
 	return p
 }

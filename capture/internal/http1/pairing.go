@@ -20,7 +20,8 @@ type request struct {
 	head     bool // its answer has no body
 	connect  bool
 	unknown  bool // its method is not known, as its head was lost
-	response *traffic.Response
+	answer   traffic.Response
+	answered bool
 	why      exchange.Cause // why it has no answer
 }
 
@@ -195,10 +196,11 @@ func (p *pairing) finish(q *request) {
 		q.e = nil
 		switch {
 		case e.Gone:
-		case q.response == nil:
+		case !q.answered:
 			p.Loss.Add(q.why, 1)
 		default:
-			e.Request.Response = q.response
+			e.Answer = q.answer
+			e.Request.Response = &e.Answer
 		}
 		p.Sink.Done(e)
 	}

@@ -42,9 +42,9 @@ type reader struct {
 	state  state
 	head   []byte // the begin of a head that came in several segments
 	line   int    // where in it the line begins whose end was not seen yet
-	lines  int    // how many lines the head has
-	left   int64  // bytes of the body or of the chunk
-	unsure bool   // of a body of which nothing was seen yet: see body
+	memo   *Memo
+	left   int64 // bytes of the body or of the chunk
+	unsure bool  // of a body of which nothing was seen yet: see body
 	chunk  chunk
 }
 
@@ -74,7 +74,7 @@ func (r *reader) next(b []byte) (event, []byte, []byte) {
 func (r *reader) skipEmptyLines(b []byte) (event, []byte, []byte) {
 	for i, c := range b {
 		if c != '\r' && c != '\n' {
-			r.state, r.line, r.lines, r.head = inHead, 0, 0, r.head[:0]
+			r.state, r.line, r.head = inHead, 0, r.head[:0]
 			return begin, nil, b[i:]
 		}
 	}
@@ -89,6 +89,7 @@ func (r *reader) readHead(b []byte) (event, []byte, []byte) {
 		r.head = append(r.head, b...)
 		text = r.head
 	}
+	r.memo.startHead()
 	size, ok := r.findEnd(text)
 	switch {
 	case !ok && len(text) > r.limit || size > r.limit:
@@ -98,6 +99,9 @@ func (r *reader) readHead(b []byte) (event, []byte, []byte) {
 		return more, nil, nil
 	case !ok:
 		return more, nil, nil
+	}
+	if had > 0 { // others may have read a head since its begin
+		r.memo.findEnds(text[:size])
 	}
 	return head, text[:size], b[size-had:]
 }
@@ -111,10 +115,10 @@ func (r *reader) findEnd(text []byte) (int, bool) {
 		}
 		from := r.line
 		r.line += n + 1
+		r.memo.ends = append(r.memo.ends, int32(r.line))
 		if n == 0 || n == 1 && text[from] == '\r' {
 			return r.line, true
 		}
-		r.lines++
 	}
 }
 

@@ -21,6 +21,7 @@ type response struct {
 	cut    bool // some of its body is missing
 	bytes  int64
 	hash   hash.Hash
+	summed bool // sum is the digest
 	sum    [sha256.Size]byte
 	digest [2 * sha256.Size]byte
 }
@@ -49,7 +50,7 @@ func (p *Parser) fromServer(b []byte, at time.Time) {
 			p.responseHead(part, at)
 		case content:
 			p.response.last = at
-			p.response.write(part)
+			p.response.write(part, p.server.state == inLength && p.server.left == 0)
 		case end:
 			p.endResponse()
 		case broken:
@@ -61,7 +62,7 @@ func (p *Parser) fromServer(b []byte, at time.Time) {
 
 // responseHead finds the request that the answer is for and tells the reader what follows.
 func (p *Parser) responseHead(b []byte, at time.Time) {
-	h, ok := parseResponse(b)
+	h, ok := parseResponse(b, p.Memo.ends)
 	switch {
 	case !ok:
 		p.breakResponse()
@@ -113,32 +114,41 @@ func bodiless(q *request, status int) bool {
 
 // open begins an answer.
 func (r *response) open(status int, q *request) {
-	r.q, r.status, r.final, r.cut, r.bytes = q, status, true, false, 0
+	r.q, r.status, r.final, r.cut, r.bytes, r.summed = q, status, true, false, 0, false
 }
 
-// write adds to the digest, where somebody wants it.
-func (r *response) write(b []byte) {
+// write adds to the digest, where somebody wants it. last tells that no more of the body follows.
+func (r *response) write(b []byte, last bool) {
 	if r.q == nil || r.q.e == nil || r.q.e.Gone || r.cut {
+		return
+	}
+	first := r.bytes == 0
+	r.bytes += int64(len(b))
+	if first && last { // as most are
+		r.sum, r.summed = sha256.Sum256(b), true
 		return
 	}
 	if r.hash == nil {
 		r.hash = sha256.New()
 	}
-	if r.bytes == 0 {
+	if first {
 		r.hash.Reset()
 	}
-	r.bytes += int64(len(b))
 	r.hash.Write(b)
 }
 
 // result gives what the traffic file keeps of a whole answer.
-func (r *response) result() *traffic.Response {
+func (p *Parser) result() traffic.Response {
+	r := &p.response
 	digest := emptySHA256
 	if r.bytes > 0 {
-		hex.Encode(r.digest[:], r.hash.Sum(r.sum[:0]))
-		digest = string(r.digest[:])
+		if !r.summed {
+			r.hash.Sum(r.sum[:0])
+		}
+		hex.Encode(r.digest[:], r.sum[:])
+		digest = p.Memo.keep(r.digest[:])
 	}
-	return &traffic.Response{Status: r.status, Latency: r.last.Sub(r.q.start), BodySHA256: digest}
+	return traffic.Response{Status: r.status, Latency: r.last.Sub(r.q.start), BodySHA256: digest}
 }
 
 // endResponse pairs a whole answer with its request.
@@ -152,7 +162,7 @@ func (p *Parser) endResponse() {
 	case r.cut:
 		r.q.why = exchange.ResponsesCut
 	default:
-		r.q.response = r.result()
+		r.q.answer, r.q.answered = p.result(), true
 	}
 	p.pairing.end(r.q, r.last)
 	r.q = nil

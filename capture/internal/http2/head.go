@@ -109,7 +109,7 @@ func (b *block) readRequest(r *traffic.Request, scheme string) exchange.Cause {
 	if r.Scheme != "http" && r.Scheme != "https" {
 		r.Scheme = scheme
 	}
-	r.Headers = slices.Clone(b.fields[n:])
+	r.Headers = append(r.Headers[:0], b.fields[n:]...)
 	if r.Authority == "" {
 		r.Authority, _ = valueOf(r.Headers, "host")
 	}

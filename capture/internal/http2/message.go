@@ -269,5 +269,6 @@ func (p *Parser) answer(st *stream) {
 		digest = string(p.hex[:])
 	}
 	latency := max(0, st.ended.Sub(st.e.Start))
-	st.e.Request.Response = &traffic.Response{Status: st.status, Latency: latency, BodySHA256: digest}
+	st.e.Answer = traffic.Response{Status: st.status, Latency: latency, BodySHA256: digest}
+	st.e.Request.Response = &st.e.Answer
 }

@@ -8,6 +8,7 @@
 package tcp
 
 import (
+	"bytes"
 	"container/list"
 	"net/netip"
 	"strconv"
@@ -75,8 +76,24 @@ type Assembler struct {
 // waiting holds halves, who waits longest first.
 type waiting struct{ list.List }
 
-// key names a connection for both of its directions.
-type key struct{ low, high netip.AddrPort }
+// key names a connection for both of its directions. It is plain bytes, as a map's keys are hashed faster then.
+type key struct{ low, high endpoint }
+
+// endpoint is an address and a port: the bytes of the address, how many they are, and the port, so that they compare as
+// netip.AddrPort does.
+type endpoint [16 + 1 + 2]byte
+
+// newEndpoint is not ok for what is neither IPv4 nor IPv6.
+func newEndpoint(address gopacket.Endpoint, port uint16) (e endpoint, ok bool) {
+	n := copy(e[:16], address.Raw())
+	e[16], e[17], e[18] = byte(n), byte(port>>8), byte(port)
+	return e, n == 4 || n == 16
+}
+
+func (e *endpoint) addrPort() netip.AddrPort {
+	address, _ := netip.AddrFromSlice(e[:e[16]])
+	return netip.AddrPortFrom(address, uint16(e[17])<<8|uint16(e[18]))
+}
 
 // New gives an Assembler.
 func New(o Options) *Assembler {
@@ -95,14 +112,18 @@ func New(o Options) *Assembler {
 // Packet takes a segment; its payload is used during the call only. missing is how many bytes of payload the capture cut off
 // behind those that are here.
 func (a *Assembler) Packet(net gopacket.Flow, t *layers.TCP, missing int, at time.Time) {
-	src, okS := netip.AddrFromSlice(net.Src().Raw())
-	dst, okD := netip.AddrFromSlice(net.Dst().Raw())
+	src, okS := newEndpoint(net.Src(), uint16(t.SrcPort))
+	dst, okD := newEndpoint(net.Dst(), uint16(t.DstPort))
 	if !okS || !okD {
 		a.o.Loss.Add(exchange.PacketsUnreadable, 1)
 		return
 	}
 	a.tick(at)
-	c, side := a.find(netip.AddrPortFrom(src, uint16(t.SrcPort)), netip.AddrPortFrom(dst, uint16(t.DstPort)), t, missing, at)
+	k, side := key{src, dst}, 0
+	if bytes.Compare(src[:], dst[:]) > 0 {
+		k, side = key{dst, src}, 1
+	}
+	c := a.find(&k, side, t, missing, at)
 	if c == nil {
 		return
 	}
@@ -120,28 +141,24 @@ func (a *Assembler) Close() {
 	}
 }
 
-// find gives the connection of a segment and the index of its sender, or nil where the segment says nothing: a bare ACK or
-// RST of a connection that is not known.
-func (a *Assembler) find(src, dst netip.AddrPort, t *layers.TCP, missing int, at time.Time) (*conn, int) {
-	k, side := key{src, dst}, 0
-	if src.Compare(dst) > 0 {
-		k, side = key{dst, src}, 1
-	}
+// find gives the connection of a segment that the half with index side sent, or nil where the segment says nothing: a bare ACK
+// or RST of a connection that is not known.
+func (a *Assembler) find(k *key, side int, t *layers.TCP, missing int, at time.Time) *conn {
 	n := len(t.Payload) + missing
-	c := a.conns[k]
+	c := a.conns[*k]
 	if c != nil && c.half[side].outdated(t, n) {
 		a.forget(c)
 		c = nil
 	}
 	switch {
 	case c == nil && (t.SYN || t.FIN && !t.RST || n > 0):
-		return a.begin(k, at), side
+		return a.begin(*k, at)
 	case c == nil || c.closed:
-		return nil, 0
+		return nil
 	}
 	c.last = a.clock
 	a.live.MoveToBack(c.elem)
-	return c, side
+	return c
 }
 
 func (a *Assembler) begin(k key, at time.Time) *conn {

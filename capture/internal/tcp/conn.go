@@ -40,6 +40,10 @@ func (c *conn) packet(side int, t *layers.TCP, missing int, at time.Time) {
 		c.begun = at
 	}
 	h := &c.half[side]
+	if missing == 0 && h.goesOn(t) {
+		h.goOn(t, at)
+		return
+	}
 	s := segment{seq: t.Seq, b: t.Payload, missing: max(missing, 0), at: at, ack: t.Ack, acks: t.ACK}
 	if t.SYN {
 		c.syn(h, t)
@@ -198,7 +202,7 @@ func (c *conn) open() exchange.Stream {
 	if c.stream != nil {
 		return c.stream
 	}
-	client, server := c.key.low, c.key.high
+	client, server := c.key.low.addrPort(), c.key.high.addrPort()
 	midway := c.client < 0
 	if midway {
 		c.client = 0

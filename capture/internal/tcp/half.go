@@ -172,6 +172,27 @@ func (h *half) segment(s segment) {
 	h.disordered(s)
 }
 
+// goesOn tells of a segment that brings the next bytes, in turn, on a connection where nothing waits: nearly all do.
+func (h *half) goesOn(t *layers.TCP) bool {
+	o := h.other()
+	switch {
+	case t.SYN || t.FIN || t.RST || !t.ACK || len(t.Payload) == 0:
+		return false
+	case !h.known || !o.known || t.Seq != h.next || h.waits() || o.waits() || h.queue != nil || o.queue != nil || h.ended || o.ended || far(t.Ack, o.next):
+		return false
+	}
+	ahead := t.Ack - o.told // as inTurn has it
+	return ahead <= 1 || ahead > reach
+}
+
+// goOn takes such a segment: what segment and settle come down to.
+func (h *half) goOn(t *layers.TCP, at time.Time) {
+	h.other().acknowledge(t.Ack)
+	h.next += uint32(len(t.Payload))
+	h.told = h.next
+	h.c.open().Data(h.c.direction(h.side), t.Payload, at)
+}
+
 // pass takes what comes in order.
 func (h *half) pass(s segment) {
 	if len(s.b) > 0 {
