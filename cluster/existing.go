@@ -69,7 +69,7 @@ func (e *Existing) plan(spec mesh.Spec) (*istio.Deployed, error) {
 		return nil, errors.New("no Deployment of the manifests is umbra's own app (image umbra-app), so that nobody would write receipts: without them nothing can be reconciled")
 	}
 	if w := deployed.Apps[0].Workload; e.Settings.Apply && e.Settings.AppImage == "" {
-		return nil, fmt.Errorf("Deployment %s/%s is umbra's own app, whose image your cluster has to pull: push one and name it with --app-image or UMBRA_APP_IMAGE", w.Namespace, w.Name)
+		return nil, fmt.Errorf("the image of umbra's own app (Deployment %s/%s) has to be one that your cluster can pull: push one and name it with --app-image or UMBRA_APP_IMAGE", w.Namespace, w.Name)
 	}
 	return deployed, nil
 }
@@ -104,10 +104,10 @@ func (e *Existing) apply(ctx context.Context, m *onKubernetes) error {
 	}
 	e.changed = true
 	if err := e.client.Apply(ctx, m.deployed.Objects); err != nil {
-		return err
+		return advised(err, m.spec.Manifests)
 	}
 	if err := e.client.Wait(ctx, e.Settings.Wait, m.deployed.Objects...); err != nil {
-		return err
+		return advised(err, m.spec.Manifests)
 	}
 	e.step("manifests applied and ready", time.Since(began))
 	return nil

@@ -113,6 +113,10 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.ended {
 		panic(http.ErrAbortHandler)
 	}
+	if !r.ProtoAtLeast(1, 1) { // Istio has Envoy refuse it (PILOT_HTTP10 is off)
+		answerText(w, http.StatusUpgradeRequired, "Upgrade Required")
+		return
+	}
 	g.edge(r)
 	draws := g.draws(r)
 	d := g.table.Match(&route.Request{Port: g.port, Scheme: g.scheme, Method: r.Method, Authority: r.Host, Path: target(r), Header: r.Header})

@@ -8,15 +8,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"umbra/cluster/internal/istio"
 	"umbra/cluster/internal/kube"
@@ -56,11 +59,11 @@ func (k *Kind) Up(ctx context.Context, spec mesh.Spec) (mesh.Running, error) {
 	began := time.Now()
 	client, err := k.cluster(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, advised(err, spec.Manifests)
 	}
 	m := &onKubernetes{spec: spec, client: client, deployed: p.deployed, wait: k.Settings.Wait, log: k.Log, steps: k.took, cpu: k.cpu}
 	if err := k.deploy(ctx, m, p); err != nil {
-		return nil, errors.Join(err, m.Close())
+		return nil, errors.Join(advised(err, spec.Manifests), m.Close())
 	}
 	k.step("mesh ready", time.Since(began))
 	return m, nil
@@ -88,17 +91,54 @@ type kindPlan struct {
 	deployed *istio.Deployed
 }
 
-// plan checks everything at once.
+// plan checks everything at once, before anything is started. The error is diag.Faults: what is wrong is what was asked for.
 func (k *Kind) plan(spec mesh.Spec) (*kindPlan, error) {
 	p := &kindPlan{}
-	var faults []error
-	faults = append(faults, onlyShadow(spec), plainPort(spec), p.findApp(k.Settings), p.install(k.Settings, spec))
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
+	var faults diag.Faults
+	for _, err := range []error{onlyShadow(spec), plainPort(spec), p.findApp(k.Settings), p.install(k.Settings, spec)} {
+		faults.Add("", err)
+	}
+	if len(faults) > 0 {
+		return nil, faults.Err()
 	}
 	var err error
-	p.deployed, err = istio.Deploy(spec.Manifests, spec.Table, spec.Workloads, p.appImage)
-	return p, err
+	if p.deployed, err = istio.Deploy(spec.Manifests, spec.Table, spec.Workloads, p.appImage); err != nil {
+		return nil, err
+	}
+	return p, p.injected()
+}
+
+// injectedBy is an annotation of pods: the control plane that gave them their sidecars.
+const injectedBy = "umbra/injected-by"
+
+// injected has the gateway's and the apps' pods made anew when the control plane is another, which their sidecars come from.
+func (p *kindPlan) injected() error {
+	by, err := digest(p.istio.Control)
+	if err != nil {
+		return err
+	}
+	for _, o := range slices.Concat(p.istio.Gateway, p.deployed.Objects) {
+		if kind := o.GetKind(); kind != "Deployment" && kind != "StatefulSet" {
+			continue
+		}
+		if err := unstructured.SetNestedField(o.Object, by, "spec", "template", "metadata", "annotations", injectedBy); err != nil {
+			return fmt.Errorf("%s: %w", kube.Name(o), err)
+		}
+	}
+	p.deployed.Changes = append(p.deployed.Changes, fmt.Sprintf("the pods of every Deployment and StatefulSet get the annotation %s: %s, so that another installation of Istio's gives them its sidecars", injectedBy, by))
+	return nil
+}
+
+// digest tells objects apart by what they say.
+func digest(objects []*kube.Object) (string, error) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	for _, o := range objects {
+		if err := enc.Encode(o.Object); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
 func (p *kindPlan) findApp(s Settings) (err error) {
@@ -131,15 +171,8 @@ func (p *kindPlan) install(s Settings, spec mesh.Spec) error {
 		return err
 	}
 	p.istio = installation
-	h := sha256.New()
-	enc := json.NewEncoder(h)
-	for _, o := range slices.Concat(installation.Base, installation.Control, installation.Gateway) {
-		if err := enc.Encode(o.Object); err != nil {
-			return err
-		}
-	}
-	p.digest = hex.EncodeToString(h.Sum(nil)[:8])
-	return nil
+	p.digest, err = digest(slices.Concat(installation.Base, installation.Control, installation.Gateway))
+	return err
 }
 
 func gatewayPorts(t *route.Table) (ports []uint32) {
@@ -214,16 +247,20 @@ func (k *Kind) again(ctx context.Context, p *kindPlan) (*kube.Client, error) {
 	if runs, err := k.node.Running(ctx); err != nil || !runs {
 		return nil, errors.Join(err, fmt.Errorf("cluster %s does not run: its node is stopped or was never finished; umbra down --on kind --name %s removes it", k.Settings.Name, k.Settings.Name))
 	}
-	client, err := connectTo(ctx, k.node)
-	if err != nil {
-		return nil, err
-	}
-	installed, err := installedDigest(ctx, client)
+	client, installed, err := k.standing(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s does not answer; umbra down --on kind --name %s removes it: %w", k.Settings.Name, k.Settings.Name, err)
 	}
+	if err := k.samePort(ctx); err != nil {
+		return nil, err
+	}
 	if installed == p.digest {
 		return client, k.timed("app loaded", func() error { return appIn(ctx, k.node, p) })
+	}
+	// From here until everything serves it is neither the one installation nor the other: a run that comes after one that failed
+	// in between has to install its own.
+	if err := client.Delete(ctx, []*kube.Object{installedAs("")}); err != nil {
+		return nil, err
 	}
 	images, ictx := errgroup.WithContext(ctx)
 	k.load(ictx, images, k.node, p)
@@ -232,6 +269,32 @@ func (k *Kind) again(ctx context.Context, p *kindPlan) (*kube.Client, error) {
 		return nil, err
 	}
 	return client, k.control(ctx, client, p)
+}
+
+// standing connects to a cluster that is said to stand, and tells what is installed in it.
+func (k *Kind) standing(ctx context.Context) (*kube.Client, string, error) {
+	client, err := connectTo(ctx, k.node)
+	if err != nil {
+		return nil, "", err
+	}
+	installed, err := installedDigest(ctx, client)
+	return client, installed, err
+}
+
+// samePort refuses a port that the cluster, whose ports are fixed when it is made, does not have.
+func (k *Kind) samePort(ctx context.Context) error {
+	if k.Settings.Port == 0 {
+		return nil
+	}
+	address, err := k.node.Address(ctx)
+	if err != nil {
+		return err
+	}
+	if _, port, _ := net.SplitHostPort(address); port != strconv.Itoa(k.Settings.Port) {
+		return fmt.Errorf("cluster %s stands with its gateway at port %s, and --gateway-port asks for %d: leave it out, or remove the cluster by umbra down --on kind --name %s",
+			k.Settings.Name, port, k.Settings.Port, k.Settings.Name)
+	}
+	return nil
 }
 
 func appIn(ctx context.Context, c *node.Cluster, p *kindPlan) error {
@@ -274,7 +337,10 @@ func (k *Kind) deploy(ctx context.Context, m *onKubernetes, p *kindPlan) (err er
 	if m.address, err = k.node.Address(ctx); err != nil {
 		return err
 	}
-	m.facts = evidence.ClusterFacts{Istio: k.Settings.Tag, Node: k.Settings.NodeImage, Reused: !k.made}
+	m.facts = evidence.ClusterFacts{Istio: k.Settings.Tag, Reused: !k.made}
+	if m.facts.Node, err = k.node.Image(ctx); err != nil {
+		return err
+	}
 	if m.facts.Kubernetes, err = m.client.Version(ctx); err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestAnswersOfTheGateway(t *testing.T) {
 		{name: "unknown method", routes: mirrored, method: "QUERY", path: "/", status: 400},
 		{name: "no ASCII", routes: mirrored, path: "/\u00e4", status: 400},
 		{name: "no ASCII in the query", routes: mirrored, path: "/?\u00e4", status: 400},
-		{name: "fragment", routes: mirrored, path: "/#a", status: 400},
+		{name: "fragment", routes: `  - {match: [{uri: {exact: /a}}], redirect: {uri: /new}}`, path: "/a#b", status: 301, location: "http://shop.example.com/new"},
 		{name: "NUL", routes: mirrored, path: "/%00", status: 400},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -84,6 +84,29 @@ func TestServerWithTLS(t *testing.T) {
 		}
 	}
 	checkTwins(t, b)
+}
+
+// Istio's gateways take no HTTP/1.0 (PILOT_HTTP10).
+func TestHTTP10IsRefused(t *testing.T) {
+	b := up(t, spec(t, mirrored))
+	conn, err := net.Dial("tcp", b.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.0\r\nHost: shop.example.com\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusUpgradeRequired || string(text) != "Upgrade Required" {
+		t.Errorf("status %d, body %q, %v", res.StatusCode, text, err)
+	}
+	if all := b.receipts(); len(all) != 0 {
+		t.Errorf("receipts %v", all)
+	}
 }
 
 func TestConnectHasNoRoute(t *testing.T) {

@@ -191,7 +191,7 @@ func TestNoRoute(t *testing.T) {
 		{"no route", request("/b"), 404},
 		{"no host", with(request("/a"), "example.com"), 404},
 		{"no server", &Request{Port: 8080, Scheme: "http", Method: "GET", Authority: "my-app.example.com", Path: "/a"}, 404},
-		{"fragment", request("/a#b"), 400},
+		{"fragment", request("/b#/a"), 404},
 		{"NUL", request("/a%00"), 400},
 		{"blank", request("/a b"), 400},
 		{"blank in the query", request("/a?b c"), 400},

@@ -30,14 +30,16 @@ var pathBytes = func() (table [256]byte) {
 
 const hexDigits = "0123456789ABCDEF"
 
-// normalizePath gives the path as a gateway routes and forwards it, with the query, which is untouched. It is false
-// where Envoy answers 400: for what does not begin with a slash or is not all visible ASCII (its HTTP/1 codec), a
-// fragment (http_reject_path_with_fragment), and an encoded NUL. It is false too for a '%' in the path that begins no
-// %-sequence, which Envoy carries: the embedded mesh cannot, as package net/http answers 400 to it.
+// normalizePath gives the path as a gateway routes and forwards it, with the query, which is untouched, and without a
+// fragment, which Istio's bootstrap has Envoy cut off (http_reject_path_with_fragment: false). It is false where Envoy
+// answers 400: for what does not begin with a slash or is not all visible ASCII (its HTTP/1 codec), and an encoded NUL.
+// It is false too for a '%' in the path that begins no %-sequence, which Envoy carries: the embedded mesh cannot, as
+// package net/http answers 400 to it.
 func normalizePath(path string) (string, bool) {
 	if !isVisible(path) {
 		return "", false
 	}
+	path, _, _ = strings.Cut(path, "#")
 	bare, query := cutQuery(path)
 	switch {
 	case !strings.HasPrefix(bare, "/"):
@@ -54,7 +56,7 @@ func normalizePath(path string) (string, bool) {
 
 func isVisible(path string) bool {
 	for i := range len(path) {
-		if c := path[i]; c <= ' ' || c >= 0x7f || c == '#' {
+		if c := path[i]; c <= ' ' || c >= 0x7f {
 			return false
 		}
 	}

@@ -204,6 +204,12 @@ var arches = map[string]string{
 	"x86_64": "amd64", "aarch64": "arm64", "arm64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64",
 }
 
+// Image is the image that the node was made of.
+func (c *Cluster) Image(ctx context.Context) (string, error) {
+	out, err := c.engine.output(ctx, quick, "inspect", "-f", "{{.Config.Image}}", c.node())
+	return strings.TrimSpace(out), err
+}
+
 // inside runs a command in the node and gives what it wrote.
 func (c *Cluster) inside(ctx context.Context, within time.Duration, args ...string) (string, error) {
 	return c.engine.output(ctx, within, append([]string{"exec", c.node()}, args...)...)
