@@ -26,7 +26,7 @@ type Istioctl struct {
 // analyzeIn bounds istioctl's analysis.
 const analyzeIn = time.Minute
 
-// Analyze gives what istioctl finds; nothing where there is no istioctl on the PATH.
+// Analyze gives the errors and warnings that istioctl finds; nothing where there is no istioctl on the PATH.
 func (i Istioctl) Analyze(ctx context.Context) ([]doctor.Finding, error) {
 	program, err := exec.LookPath("istioctl")
 	if err != nil {
@@ -43,7 +43,7 @@ func (i Istioctl) Analyze(ctx context.Context) ([]doctor.Finding, error) {
 	var out, said bytes.Buffer
 	c.Stdout, c.Stderr = &out, &said
 	failed := c.Run() // also where it found something
-	findings, err := analysis(out.Bytes())
+	findings, err := i.analysis(out.Bytes())
 	if err != nil || failed != nil && len(findings) == 0 {
 		return nil, fmt.Errorf("%w: %s", errors.Join(failed, err), strings.TrimSpace(said.String()))
 	}
@@ -83,8 +83,13 @@ func (i Istioctl) args() (args []string, clean func(), err error) {
 	return append(args, i.Files...), clean, nil
 }
 
-// analysis reads istioctl's JSON.
-func analysis(out []byte) ([]doctor.Finding, error) {
+// notFound is istioctl's ReferencedResourceNotFound. Among files alone that is no error: what is not there may stand in the cluster,
+// and the doctor's own checks know what a mirror cannot do without.
+const notFound = "IST0101"
+
+// analysis reads istioctl's JSON. Its level Info is left out: advice on namespaces, annotations and names of ports that is given of
+// every healthy cluster; the doctor's own checks tell it where it touches a mirror.
+func (i Istioctl) analysis(out []byte) ([]doctor.Finding, error) {
 	var messages []struct {
 		Code, Level, Message, Origin, Reference, DocumentationURL string
 	}
@@ -98,11 +103,22 @@ func analysis(out []byte) ([]doctor.Finding, error) {
 	var findings []doctor.Finding
 	for _, m := range messages {
 		severity, known := levels[m.Level]
-		if !known {
-			severity = doctor.Info
+		if !known || systemOrigin(m.Origin) {
+			continue
+		}
+		if m.Code == notFound && !i.Live {
+			severity = doctor.Warning
 		}
 		findings = append(findings, doctor.Finding{Check: "istioctl-" + m.Code, Severity: severity, Object: m.Origin, Finding: m.Message,
-			Evidence: "istioctl analyze: " + or(m.Reference, m.Code), Remedy: m.DocumentationURL})
+			Evidence: "istioctl analyze: " + or(m.Reference, m.Code), Remedy: "see " + or(m.DocumentationURL, "istioctl analyze")})
 	}
+	doctor.Sort(findings)
 	return findings, nil
+}
+
+// systemOrigin tells whether a message is on Kubernetes' own objects: its origin is "Kind NAME" or "Kind NAMESPACE/NAME".
+func systemOrigin(origin string) bool {
+	kind, name, _ := strings.Cut(origin, " ")
+	namespace, _, namespaced := strings.Cut(name, "/")
+	return system(namespace) && (namespaced || kind == "Namespace")
 }

@@ -92,9 +92,12 @@ func Examine(in Input) []Finding {
 			f.found[i].File, f.found[i].Line = "", 0
 		}
 	}
-	slices.SortStableFunc(f.found, before)
+	Sort(f.found)
 	return slices.Compact(f.found)
 }
+
+// Sort puts findings into Examine's order: by severity, file and line.
+func Sort(found []Finding) { slices.SortStableFunc(found, before) }
 
 var weights = map[Severity]int{Error: 0, Warning: 1, Info: 2}
 
@@ -153,6 +156,7 @@ var catalogue = []check{
 	{"monitor-selects-nothing", "a ServiceMonitor or PodMonitor that selects nothing", nil},
 	{"query-without-reporter", "a query that counts requests at both sidecars, or misses the mirrored ones", checkQueries},
 	{"error-rate-empty", "an error rate that is empty, not zero, while there is no 5xx", nil},
+	{"gateway-absent", "a cluster without a gateway that could be asked", checkGatewayThere},
 	{"gateway-differs", "a gateway that was given another thing than the manifests ask for", checkGateways},
 	{"no-healthy-endpoints", "a cluster without a healthy endpoint", nil},
 	{"istio-version", "a version of Istio or of a proxy that mirrors otherwise", checkIstio},

@@ -12,6 +12,14 @@ import (
 	"umbra/internal/route"
 )
 
+// checkGatewayThere tells that no gateway was asked: of what one would have been given nothing is known then.
+func checkGatewayThere(f *facts) {
+	if f.in.Live != nil && len(f.in.Live.Gateways) == 0 {
+		f.found = append(f.found, Finding{Check: "gateway-absent", Severity: Error, Finding: "no ingress gateway is ready: nothing is mirrored at one, and what it was given is not known",
+			Evidence: "no ready pod has the label istio=ingressgateway", Remedy: "see the gateway's Deployment: kubectl get pods -A -l istio=ingressgateway"})
+	}
+}
+
 // checkGateways compares what each replica was given with what the manifests ask for, and looks at the health of the
 // clusters that the routes use.
 func checkGateways(f *facts) {
@@ -50,13 +58,14 @@ func (f *facts) compare(g Gateway) {
 				want = append(want, mesh.Mirror{Cluster: m.Cluster, Numerator: m.Numerator})
 			}
 		}
-		have, ok := given[r.Name]
+		route, ok := given[r.Name]
+		have := slices.DeleteFunc(slices.Clone(route.Mirrors), func(m mesh.Mirror) bool { return m.Numerator == 0 })
 		switch {
-		case len(want) == 0 && len(have.Mirrors) == 0:
+		case len(want) == 0 && len(have) == 0:
 		case !ok:
 			f.differs(g, "it has no route "+r.Name, fmt.Sprintf("it has %v", slices.Sorted(maps.Keys(given))))
-		case !slices.Equal(want, have.Mirrors):
-			f.differs(g, "the mirrors of route "+r.Name, fmt.Sprintf("asked for %v, given %v (numerators of a million)", want, have.Mirrors))
+		case !slices.Equal(want, have):
+			f.differs(g, "the mirrors of route "+r.Name, fmt.Sprintf("asked for %v, given %v (numerators of a million)", want, have))
 		}
 	}
 }

@@ -47,6 +47,11 @@ func TestLive(t *testing.T) {
 		{"shadow not ready", func(l *Live) { l.Pods[1].Ready = false }, []string{"error subset-without-pods " + vs + " | " + mirror}},
 		{"no sidecar", func(l *Live) { l.Pods[1].Containers = []string{"cart"} }, []string{"error sidecar-absent " + v2}},
 		{"not scraped", func(l *Live) { l.Pods[1].Annotations = nil }, []string{"warning metrics-not-scraped " + v2}},
+		{"no sign of a Prometheus", func(l *Live) { l.Pods[0].Annotations, l.Pods[1].Annotations = nil, nil }, nil},
+		{"scraping switched off", func(l *Live) {
+			l.Pods[0].Annotations, l.Pods[1].Annotations = map[string]string{scrapeKey: "false"}, map[string]string{scrapeKey: "false"}
+		}, []string{"warning metrics-not-scraped Pod shop/cart-v1", "warning metrics-not-scraped " + v2}},
+		{"no gateway", func(l *Live) { l.Gateways = nil }, []string{"error gateway-absent "}},
 		{"no version", func(l *Live) {
 			p := livePod("v2")
 			p.Name = "cart-x"
@@ -72,6 +77,9 @@ func TestLive(t *testing.T) {
 		{"not counted", func(l *Live) { l.Gateways[0].StatsMatcher = false }, []string{"error metrics-not-exposed " + gw}},
 		{"difference told", func(l *Live) { l.Gateways[0].Differences = []string{"route shop/cart/reads: 12 %"} }, []string{"error gateway-differs " + gw}},
 		{"another numerator", func(l *Live) { l.Gateways[0].Routes[0].Mirrors[0].Numerator = 120_000 }, []string{"error gateway-differs " + gw}},
+		{"a mirror that never fires", func(l *Live) {
+			l.Gateways[0].Routes[1].Mirrors = []mesh.Mirror{{Cluster: shadowCluster}}
+		}, nil},
 		{"no such route", func(l *Live) { l.Gateways[0].Routes = l.Gateways[0].Routes[1:] }, []string{"error gateway-differs " + gw}},
 		{"no such cluster", func(l *Live) { delete(l.Gateways[0].Clusters, shadowCluster) }, []string{"error mirror-without-cluster " + gw}},
 		{"not healthy", func(l *Live) { l.Gateways[0].Clusters[shadowCluster] = Cluster{Endpoints: 2} }, []string{"error no-healthy-endpoints " + gw}},
@@ -97,6 +105,29 @@ func TestLiveVersionLabel(t *testing.T) {
 	live.Gateways[0].Clusters["outbound|80||cart.shop.svc.cluster.local"] = Cluster{Endpoints: 3, Healthy: 3}
 	src := shop(t, edit{"        - destination: {host: cart, subset: v1}\n      mirror:", "        - destination: {host: cart}\n      mirror:"})
 	expect(t, Input{Sources: []route.Source{src}, Live: live}, []string{"warning version-label Pod shop/cart-x"})
+}
+
+// TestLiveNobody: a mirror that leads to nobody can neither write nor hold requests, and a Service that no mirror leads to, as a
+// gateway's, may have any ports.
+func TestLiveNobody(t *testing.T) {
+	live := healthyLive()
+	live.Gateways[0].Routes[0].Mirrors = []mesh.Mirror{{Cluster: "outbound|80||nobody.shop.svc.cluster.local", Numerator: 100_000}}
+	src := shop(t, edit{mirror, "mirror: {host: nobody, port: {number: 80}}"}, mirrorAll, appendDoc(`apiVersion: v1
+kind: Service
+metadata: {name: gw, namespace: istio-system}
+spec: {selector: {istio: ingressgateway}, ports: [{name: http, port: 80}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gw, namespace: istio-system}
+spec:
+  selector: {matchLabels: {istio: ingressgateway}}
+  template: {metadata: {labels: {istio: ingressgateway}}, spec: {containers: [{name: istio-proxy, image: auto, ports: [{containerPort: 15090}]}]}}
+`))
+	expect(t, Input{Sources: []route.Source{src}, Live: live}, []string{
+		"error mirror-without-cluster Pod istio-system/gw-1",
+		"error mirror-without-cluster " + vs + " | mirror: {host: nobody, port: {number: 80}}",
+	})
 }
 
 // TestLiveObjects: objects of a cluster have no file.

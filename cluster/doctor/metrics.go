@@ -231,7 +231,8 @@ func (f *facts) meshStats() bool {
 const scrapeKey = "prometheus.io/scrape"
 
 // checkScraped finds pods behind mirrored hosts whose metrics no PodMonitor takes and whose annotations do not ask for
-// it. Istio's injection adds the annotations by default (enablePrometheusMerge).
+// it. Istio's injection adds the annotations by default (enablePrometheusMerge). Where there is no sign of a Prometheus,
+// neither annotations nor a monitor, nothing is said; nor of pods without a sidecar, which have no such metrics.
 func checkScraped(f *facts) {
 	workloads, pods := f.concerned()
 	const remedy = "set prometheus.io/scrape: \"true\" in spec.template.metadata.annotations, or add a PodMonitor with port http-envoy-prom and path /stats/prometheus"
@@ -240,8 +241,9 @@ func checkScraped(f *facts) {
 			f.add("metrics-not-scraped", Warning, w.object, append(slices.Clone(w.at), "annotations", scrapeKey), "nobody scrapes the metrics of "+w.ID(), scrapeKey+` is "false", and no PodMonitor selects its pods`, remedy)
 		}
 	}
+	scrapes := len(f.monitors()) > 0 || slices.ContainsFunc(pods, func(p Pod) bool { return p.Annotations[scrapeKey] != "" })
 	for _, p := range pods {
-		if p.Annotations[scrapeKey] != "true" && !f.monitored(p.Namespace, p.Labels) {
+		if scrapes && slices.Contains(p.Containers, proxyName) && p.Annotations[scrapeKey] != "true" && !f.monitored(p.Namespace, p.Labels) {
 			f.found = append(f.found, Finding{Check: "metrics-not-scraped", Severity: Warning, Object: "Pod " + p.Namespace + "/" + p.Name, Finding: "nobody scrapes the pod's metrics",
 				Evidence: fmt.Sprintf("its annotation %s is %q, and no PodMonitor selects it", scrapeKey, p.Annotations[scrapeKey]), Remedy: remedy})
 		}

@@ -150,7 +150,7 @@ func checkBreakers(f *facts) {
 	for _, l := range f.mirrors() {
 		t := f.resolve(l)
 		key := t.host + "|" + l.dest.GetSubset()
-		if b := f.limitsOf(l); math.IsInf(b.capacity(), 1) && !seen[key] {
+		if b := f.limitsOf(l); math.IsInf(b.capacity(), 1) && !seen[key] && !f.nobody(l) {
 			seen[key] = true
 			f.add("breaker-unlimited", Warning, l.vs.object, l.path, fmt.Sprintf("nothing bounds the requests in flight to the mirror %s: a hung shadow takes the gateway's memory", shown(t, l)), b.String(),
 				fmt.Sprintf("add trafficPolicy: {connectionPool: {http: {http2MaxRequests: 1000}}} to subset %s in the DestinationRule of %s", cmp.Or(l.dest.GetSubset(), "(or the whole rule)"), l.dest.GetHost()))

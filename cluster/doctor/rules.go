@@ -68,7 +68,7 @@ var writes = []string{"POST", "PUT", "PATCH", "DELETE"}
 // checkWrites finds mirrors that get writes.
 func checkWrites(f *facts) {
 	f.onceARoute(func(l leg) {
-		if methods := f.reaching(l, writes); len(methods) > 0 && !f.ownApp(l) {
+		if methods := f.reaching(l, writes); len(methods) > 0 && !f.ownApp(l) && !f.nobody(l) {
 			f.add("mirrored-writes", Warning, l.vs.object, l.where(), fmt.Sprintf("%s mirrors writes (%s): the shadow does them again", l.named(), strings.Join(methods, ", ")),
 				fmt.Sprintf("nothing before it takes these methods away, and the mirror %s gets %s %% of them", l.dest.GetHost(), number(l.percent)),
 				"where the shadow shares a database, a queue or an account with the primary, put a route without mirror before it, with match: [{method: {regex: POST|PUT|PATCH|DELETE}}]; where it has state of its own, nothing")
@@ -79,7 +79,7 @@ func checkWrites(f *facts) {
 // checkUploads tells of mirrors whose uploads a hung shadow stalls (envoy PR 24365).
 func checkUploads(f *facts) {
 	f.onceARoute(func(l leg) {
-		if methods := f.reaching(l, []string{"POST", "PUT", "PATCH"}); len(methods) > 0 && !f.ownApp(l) {
+		if methods := f.reaching(l, []string{"POST", "PUT", "PATCH"}); len(methods) > 0 && !f.ownApp(l) && !f.nobody(l) {
 			f.add("mirrored-uploads", Info, l.vs.object, l.where(), l.named()+" mirrors requests with bodies: a shadow that stops reading stalls the client's upload",
 				"Envoy passes the shadow's back-pressure to the client; seen with uploads of 24 MiB and more, which the route's timeout does not end, as it starts when the request is complete",
 				"put a route without mirror before it for large uploads (by path or method), or make sure that the shadow always reads bodies")
@@ -153,6 +153,15 @@ func (f *facts) ownApp(l leg) bool {
 	return len(behind) > 0 && !slices.ContainsFunc(behind, func(w workload) bool {
 		return slices.ContainsFunc(w.spec.Containers, func(c corev1.Container) bool { return c.Name != "istio-proxy" && imageName(c.Image) != route.AppImage })
 	})
+}
+
+// nobody tells whether nothing at all stands behind a leg in a cluster, which is a finding by itself: such a mirror can do no harm.
+func (f *facts) nobody(l leg) bool {
+	t := f.resolve(l)
+	if f.in.Live == nil || t.service == nil && f.external(t.host) || t.service != nil && t.selector == nil {
+		return false
+	}
+	return t.service == nil || len(f.workloadsOf(t)) == 0 && len(f.podsOf(t)) == 0
 }
 
 // imageName gives the name of an image without registry, tag and digest.

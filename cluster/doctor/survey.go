@@ -105,13 +105,19 @@ func (f *facts) model(m *route.Manifests) {
 	f.table = table
 	for _, w := range table.Warnings() {
 		switch {
-		case told(w.Msg):
+		case told(w.Msg), strings.Contains(w.Msg, "goes to target port") && !f.mirroredService(f.objectAt(w.File, w.Line)):
 		case strings.Contains(w.Msg, "none of its routes is"):
 			f.fault("vs-not-bound", Error, w)
 		default:
 			f.fault("route-warning", Warning, w)
 		}
 	}
+}
+
+// mirroredService tells whether an object is a Service that a mirroring VirtualService leads to. Whether other ones lead to a port
+// that their pods name is nothing to a mirror: a gateway's containers, for one, name none of those that istiod has them listen at.
+func (f *facts) mirroredService(id string) bool {
+	return slices.ContainsFunc(f.servicesOf(f.legs()), func(s *service) bool { return s.ID() == id })
 }
 
 // told tells whether a warning of the route model is one that a check here gives with more detail.

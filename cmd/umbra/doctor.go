@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,9 @@ evidence and its remedy. Exit status 1 where there is an error among them.
 
 With -f it reads manifests alone (files, and folders with all their *.yaml, *.yml and *.json): Istio's
 and Kubernetes' objects, ServiceMonitors, PrometheusRules, Grafana dashboards. With --on kind or
---on existing it reads a cluster, and what its gateways were really given; with both, the gateways
-are held against the files. Where istioctl is on the PATH its analysis is included.
+--on existing it reads a cluster, and what its gateways were really given; with both, the files stand
+in place of the cluster's objects of their names, and the gateways are held against them. Where
+istioctl is on the PATH its warnings and errors are included.
 
 Checks:
 ` + checks(),
@@ -72,7 +74,7 @@ func (o *doctorOptions) run(c *cobra.Command) error {
 	if !(o.rate >= 0) {
 		return fmt.Errorf("--rate %g: give requests a second", o.rate)
 	}
-	sources, files, err := readSources(o.files)
+	sources, err := readSources(o.files)
 	if err != nil {
 		return err
 	}
@@ -88,16 +90,26 @@ func (o *doctorOptions) run(c *cobra.Command) error {
 	}
 	in.Rate = o.rate
 	findings := doctor.Examine(in)
-	more, err := o.analysis(c.Context(), files, patient)
+	more, err := o.analysis(c.Context(), sources, patient)
 	if err != nil {
 		fmt.Fprintln(c.ErrOrStderr(), "umbra: istioctl analyze:", err)
 	}
-	return o.show(c, append(findings, more...))
+	findings = append(findings, more...)
+	doctor.Sort(findings)
+	return o.show(c, findings)
 }
 
-// analysis is istioctl's, where it is on the PATH.
-func (o *doctorOptions) analysis(ctx context.Context, files []string, patient *cluster.Diagnosed) ([]doctor.Finding, error) {
-	how := cluster.Istioctl{Files: files}
+// analysis is istioctl's, where it is on the PATH: of the files that have objects, as it refuses others.
+func (o *doctorOptions) analysis(ctx context.Context, sources []route.Source, patient *cluster.Diagnosed) ([]doctor.Finding, error) {
+	how := cluster.Istioctl{}
+	for _, s := range sources {
+		if bytes.Contains(s.Data, []byte("apiVersion")) {
+			how.Files = append(how.Files, s.Name)
+		}
+	}
+	if patient == nil && len(how.Files) == 0 {
+		return nil, nil
+	}
 	if patient != nil {
 		how.Live, how.Kubeconfig, how.File, how.Context = true, patient.Kubeconfig, o.mesh.settings.Kubeconfig, o.mesh.settings.Context
 	}
@@ -155,7 +167,8 @@ func printFindings(w io.Writer, findings []doctor.Finding) error {
 func indented(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") }
 
 // readSources reads files, and every manifest in folders, in the order of their names.
-func readSources(paths []string) (sources []route.Source, files []string, err error) {
+func readSources(paths []string) (sources []route.Source, err error) {
+	var files []string
 	for _, path := range paths {
 		err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || file != path && !isManifest(file) {
@@ -165,20 +178,20 @@ func readSources(paths []string) (sources []route.Source, files []string, err er
 			return nil
 		})
 		if err != nil {
-			return nil, nil, fmt.Errorf("-f %s: %w", path, err)
+			return nil, fmt.Errorf("-f %s: %w", path, err)
 		}
 	}
 	if len(paths) > 0 && len(files) == 0 {
-		return nil, nil, fmt.Errorf("-f %s: there is no *.yaml, *.yml or *.json in it", strings.Join(paths, " -f "))
+		return nil, fmt.Errorf("-f %s: there is no *.yaml, *.yml or *.json in it", strings.Join(paths, " -f "))
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return nil, nil, fmt.Errorf("-f: %w", err)
+			return nil, fmt.Errorf("-f: %w", err)
 		}
 		sources = append(sources, route.Source{Name: file, Data: data})
 	}
-	return sources, files, nil
+	return sources, nil
 }
 
 func isManifest(file string) bool {
