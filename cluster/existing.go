@@ -12,6 +12,7 @@ import (
 
 	"umbra/cluster/internal/istio"
 	"umbra/cluster/internal/kube"
+	"umbra/internal/diag"
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
@@ -44,7 +45,7 @@ func (e *Existing) Up(ctx context.Context, spec mesh.Spec) (mesh.Running, error)
 	if e.client, err = e.Settings.connect(); err != nil {
 		return nil, err
 	}
-	m := &onKubernetes{spec: spec, client: e.client, deployed: deployed, wait: e.Settings.Wait, log: e.Log, facts: evidence.ClusterFacts{Reused: true}, cpu: e.cpu}
+	m := &onKubernetes{spec: spec, client: e.client, deployed: deployed, wait: e.Settings.Wait, restore: !e.Settings.Apply, log: e.Log, facts: evidence.ClusterFacts{Reused: true}, cpu: e.cpu}
 	if m.facts.Kubernetes, err = e.client.Version(ctx); err != nil {
 		return nil, fmt.Errorf("the cluster does not answer: %w", err)
 	}
@@ -57,19 +58,25 @@ func (e *Existing) Up(ctx context.Context, spec mesh.Spec) (mesh.Running, error)
 	return m, nil
 }
 
+// plan checks everything before the cluster is asked anything. The error is diag.Faults: what is wrong is what was asked for.
 func (e *Existing) plan(spec mesh.Spec) (*istio.Deployed, error) {
-	if err := errors.Join(onlyShadow(spec), plainPort(spec)); err != nil {
-		return nil, err
+	var faults diag.Faults
+	faults.Add("", onlyShadow(spec))
+	faults.Add("", plainPort(spec))
+	if len(faults) > 0 {
+		return nil, faults.Err()
 	}
 	deployed, err := istio.Deploy(spec.Manifests, spec.Table, spec.Workloads, or(e.Settings.AppImage, route.AppImage))
 	if err != nil {
 		return nil, err
 	}
 	if len(deployed.Apps) == 0 {
-		return nil, errors.New("no Deployment of the manifests is umbra's own app (image umbra-app), so that nobody would write receipts: without them nothing can be reconciled")
+		faults.Addf("", 0, 0, "no Deployment of the manifests is umbra's own app (image umbra-app), so that nobody would write receipts: without them nothing can be reconciled")
+		return nil, faults
 	}
 	if w := deployed.Apps[0].Workload; e.Settings.Apply && e.Settings.AppImage == "" {
-		return nil, fmt.Errorf("the image of umbra's own app (Deployment %s/%s) has to be one that your cluster can pull: push one and name it with --app-image or UMBRA_APP_IMAGE", w.Namespace, w.Name)
+		faults.Addf("", 0, 0, "the image of umbra's own app (Deployment %s/%s) has to be one that your cluster can pull: push one and name it with --app-image or UMBRA_APP_IMAGE", w.Namespace, w.Name)
+		return nil, faults
 	}
 	return deployed, nil
 }
@@ -99,11 +106,18 @@ func (e *Existing) deploy(ctx context.Context, m *onKubernetes) error {
 
 func (e *Existing) apply(ctx context.Context, m *onKubernetes) error {
 	began := time.Now()
-	if err := e.client.Remember(ctx, putBackIn, m.deployed.Objects); err != nil {
+	stood, err := e.client.Remembers(ctx, putBackIn)
+	if err != nil {
 		return err
 	}
-	e.changed = true
-	if err := e.client.Apply(ctx, m.deployed.Objects); err != nil {
+	e.changed = !stood // what umbra up applied is left to umbra down
+	err = bounded(ctx, e.Settings.Wait, "the API server to take all objects", func(ctx context.Context) error {
+		if err := e.client.Remember(ctx, putBackIn, m.deployed.Objects); err != nil {
+			return err
+		}
+		return e.client.Apply(ctx, m.deployed.Objects)
+	})
+	if err != nil {
 		return advised(err, m.spec.Manifests)
 	}
 	if err := e.client.Wait(ctx, e.Settings.Wait, m.deployed.Objects...); err != nil {
@@ -198,6 +212,9 @@ func (e *Existing) cpu(ctx context.Context, _ []corev1.Pod) (map[string]map[stri
 	return all, nil
 }
 
+// Stands tells whether what Up applied stands.
+func (e *Existing) Stands() bool { return e.changed }
+
 // End puts back what Up changed, unless it is to be kept.
 func (e *Existing) End(ctx context.Context, keep bool) error {
 	if !e.changed || keep {
@@ -209,6 +226,7 @@ func (e *Existing) End(ctx context.Context, keep bool) error {
 	if _, err := e.client.PutBack(ctx, putBackIn); err != nil {
 		return err
 	}
+	e.changed = false
 	e.step("your objects put back", time.Since(began))
 	return nil
 }

@@ -76,8 +76,15 @@ func (k *Kind) End(ctx context.Context, keep bool) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteIn)
 	defer cancel()
-	return k.timed("cluster deleted", func() error { return k.node.Delete(ctx) })
+	err := k.timed("cluster deleted", func() error { return k.node.Delete(ctx) })
+	if err == nil {
+		k.node = nil
+	}
+	return err
 }
+
+// Stands tells whether the cluster stands.
+func (k *Kind) Stands() bool { return k.node != nil }
 
 // deleteIn bounds the deletion of a cluster.
 const deleteIn = 90 * time.Second
@@ -192,30 +199,36 @@ func (k *Kind) cluster(ctx context.Context, p *kindPlan) (client *kube.Client, e
 		return k.again(ctx, p)
 	}
 	k.made = true
-	images, ictx := errgroup.WithContext(ctx)
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	images, ictx := errgroup.WithContext(loading)
 	create := func() (err error) {
 		k.node, err = node.Create(ctx, node.Settings{Name: k.Settings.Name, Image: k.Settings.NodeImage, HostPort: k.Settings.Port, NodePort: nodePort, Log: k.Log},
 			func(c *node.Cluster) { k.load(ictx, images, c, p) })
 		return err
 	}
 	if err := k.timed("cluster created", create); err != nil {
-		return nil, errors.Join(err, ignoreCanceled(images.Wait()))
+		stop()
+		_ = images.Wait() // they failed as there is no node
+		return nil, err
 	}
-	client, err = connectTo(ctx, k.node)
-	if err == nil {
-		err = k.timed("base applied", func() error { return client.Apply(ctx, p.istio.Base) })
+	if client, err = connectTo(ctx, k.node); err == nil {
+		err = k.timed("base applied", func() error { return k.apply(ctx, client, p.istio.Base) })
 	}
-	if err = errors.Join(err, images.Wait()); err != nil {
+	if err != nil {
+		stop()
+		_ = images.Wait()
+		return nil, err
+	}
+	if err := images.Wait(); err != nil {
 		return nil, err
 	}
 	return client, k.control(ctx, client, p)
 }
 
-func ignoreCanceled(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+// apply applies objects, within the time that each wait has.
+func (k *Kind) apply(ctx context.Context, client *kube.Client, objects []*kube.Object) error {
+	return bounded(ctx, k.Settings.Wait, "the API server to take all objects", func(ctx context.Context) error { return client.Apply(ctx, objects) })
 }
 
 // load begins to load the images that are not in the node.
@@ -223,12 +236,11 @@ func (k *Kind) load(ctx context.Context, group *errgroup.Group, c *node.Cluster,
 	group.Go(func() error {
 		return k.timed("images loaded", func() error { return c.LoadFromEngine(ctx, k.Settings.LoadImages...) })
 	})
-	if p.app == "" {
-		return
+	if p.app != "" {
+		group.Go(func() error {
+			return k.timed("app loaded", func() error { return loadApp(ctx, c, p) })
+		})
 	}
-	group.Go(func() error {
-		return k.timed("app loaded", func() error { return loadApp(ctx, c, p) })
-	})
 }
 
 func loadApp(ctx context.Context, c *node.Cluster, p *kindPlan) error {
@@ -254,17 +266,17 @@ func (k *Kind) again(ctx context.Context, p *kindPlan) (*kube.Client, error) {
 	if err := k.samePort(ctx); err != nil {
 		return nil, err
 	}
+	images, ictx := errgroup.WithContext(ctx)
+	k.load(ictx, images, k.node, p)
 	if installed == p.digest {
-		return client, k.timed("app loaded", func() error { return appIn(ctx, k.node, p) })
+		return client, images.Wait()
 	}
 	// From here until everything serves it is neither the one installation nor the other: a run that comes after one that failed
 	// in between has to install its own.
-	if err := client.Delete(ctx, []*kube.Object{installedAs("")}); err != nil {
-		return nil, err
+	err = bounded(ctx, answerIn, "the API server", func(ctx context.Context) error { return client.Delete(ctx, []*kube.Object{installedAs("")}) })
+	if err == nil {
+		err = k.apply(ctx, client, p.istio.Base)
 	}
-	images, ictx := errgroup.WithContext(ctx)
-	k.load(ictx, images, k.node, p)
-	err = client.Apply(ctx, p.istio.Base)
 	if err = errors.Join(err, images.Wait()); err != nil {
 		return nil, err
 	}
@@ -297,17 +309,10 @@ func (k *Kind) samePort(ctx context.Context) error {
 	return nil
 }
 
-func appIn(ctx context.Context, c *node.Cluster, p *kindPlan) error {
-	if p.app == "" {
-		return nil
-	}
-	return loadApp(ctx, c, p)
-}
-
 // control applies the control plane and waits for it: who comes later is injected by it.
 func (k *Kind) control(ctx context.Context, client *kube.Client, p *kindPlan) error {
 	return k.timed("istiod ready", func() error {
-		if err := client.Apply(ctx, p.istio.Control); err != nil {
+		if err := k.apply(ctx, client, p.istio.Control); err != nil {
 			return err
 		}
 		return client.Wait(ctx, k.Settings.Wait, p.istio.Control...)
@@ -318,16 +323,11 @@ func (k *Kind) control(ctx context.Context, client *kube.Client, p *kindPlan) er
 func (k *Kind) deploy(ctx context.Context, m *onKubernetes, p *kindPlan) (err error) {
 	all := slices.Concat(p.istio.Gateway, p.deployed.Objects)
 	err = k.timed("gateway and apps ready", func() error {
-		if err := m.client.Apply(ctx, all); err != nil {
+		if err := k.apply(ctx, m.client, all); err != nil {
 			return err
 		}
-		if _, err := m.client.Prune(ctx, all); err != nil {
+		if err := k.prune(ctx, m.client, slices.Concat(p.istio.Base, p.istio.Control, all)); err != nil {
 			return err
-		}
-		if !k.Settings.AccessLog { // an earlier run's
-			if err := m.client.Delete(ctx, []*kube.Object{istio.AccessLog()}); err != nil {
-				return err
-			}
 		}
 		return m.client.Wait(ctx, k.Settings.Wait, all...)
 	})
@@ -347,7 +347,18 @@ func (k *Kind) deploy(ctx context.Context, m *onKubernetes, p *kindPlan) (err er
 	if err := k.timed("configured as the manifests say", func() error { return m.serve(ctx) }); err != nil {
 		return err
 	}
-	return m.client.Apply(ctx, []*kube.Object{installedAs(p.digest)})
+	return k.apply(ctx, m.client, []*kube.Object{installedAs(p.digest)})
+}
+
+// prune deletes what an earlier run had applied to a cluster that stood, and this one has not.
+func (k *Kind) prune(ctx context.Context, client *kube.Client, keep []*kube.Object) error {
+	if k.made {
+		return nil
+	}
+	return bounded(ctx, k.Settings.Wait, "an earlier run's objects to be deleted", func(ctx context.Context) error {
+		_, err := client.Prune(ctx, append(keep, installedAs("")))
+		return err
+	})
 }
 
 // cpu asks the node's kernel.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -30,15 +31,15 @@ var gatewayLabels = map[string]string{"istio": "ingressgateway"}
 
 // onKubernetes is a mesh that serves on a Kubernetes cluster. Its methods may be called concurrently.
 type onKubernetes struct {
-	spec      mesh.Spec
-	client    *kube.Client
-	deployed  *istio.Deployed
-	address   string
-	gatewayIn string        // the namespace of the gateway's pods; empty: any
-	wait      time.Duration // bounds each wait
-	log       func(format string, args ...any)
-	facts     evidence.ClusterFacts
-	steps     func() []evidence.Step
+	spec     mesh.Spec
+	client   *kube.Client
+	deployed *istio.Deployed
+	address  string
+	wait     time.Duration // bounds each wait
+	restore  bool          // the apps are the user's: they are told again at the end what they had been told before
+	log      func(format string, args ...any)
+	facts    evidence.ClusterFacts
+	steps    func() []evidence.Step
 	// cpu gives what each container of each pod (namespace/name) has used.
 	cpu func(ctx context.Context, pods []corev1.Pod) (map[string]map[string]mesh.CPU, error)
 
@@ -63,7 +64,8 @@ func (m *onKubernetes) serve(ctx context.Context) error {
 		return err
 	}
 	m.pods = newPods(m.client, m.deployed.Apps, m.settings, m.log)
-	if err := m.pods.start(ctx); err != nil {
+	m.pods.restore = m.restore
+	if err := bounded(ctx, m.wait, "the apps to be told how to behave", m.pods.start); err != nil {
 		return err
 	}
 	if err := m.until(ctx, "the gateway to be configured as the manifests say", m.configured); err != nil {
@@ -81,10 +83,21 @@ func (m *onKubernetes) serve(ctx context.Context) error {
 	if err := m.until(ctx, "the mirrors of the first request to end", m.idle()); err != nil {
 		return err
 	}
-	if err := m.pods.forget(ctx); err != nil {
+	if err := bounded(ctx, m.wait, "the apps to begin their receipts anew", m.pods.forget); err != nil {
 		return err
 	}
-	return m.misbehave(ctx)
+	return bounded(ctx, m.wait, "the shadow to misbehave", m.misbehave)
+}
+
+// bounded plays a step that may take so long.
+func bounded(ctx context.Context, atMost time.Duration, what string, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, atMost, fmt.Errorf("waited %v for %s", atMost, what))
+	defer cancel()
+	err := do(ctx)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
 }
 
 // misbehave gives the apps that only mirrors use the mode that is asked for.
@@ -101,7 +114,7 @@ func (m *onKubernetes) misbehave(ctx context.Context) error {
 }
 
 func (m *onKubernetes) findGateways(ctx context.Context) error {
-	list, err := m.client.Pods(ctx, m.gatewayIn, gatewayLabels)
+	list, err := m.client.Pods(ctx, "", gatewayLabels)
 	if err != nil {
 		return err
 	}
@@ -291,6 +304,9 @@ func (m *onKubernetes) State(ctx context.Context) (*mesh.State, error) {
 	if s.Counters, err = m.Counters(ctx); err != nil {
 		return nil, err
 	}
+	if err := m.configured(ctx); err != nil {
+		s.Doubt = err.Error()
+	}
 	cpu, err := m.cpu(ctx, list)
 	if err != nil {
 		m.log("the CPU that the pods used is not known: %v", err)
@@ -308,7 +324,7 @@ func (m *onKubernetes) State(ctx context.Context) (*mesh.State, error) {
 
 // list gives the pods of the gateway and of the apps.
 func (m *onKubernetes) list(ctx context.Context) ([]corev1.Pod, error) {
-	all, err := m.client.Pods(ctx, m.gatewayIn, gatewayLabels)
+	all, err := m.client.Pods(ctx, "", gatewayLabels)
 	if err != nil {
 		return nil, err
 	}
@@ -317,9 +333,9 @@ func (m *onKubernetes) list(ctx context.Context) ([]corev1.Pod, error) {
 }
 
 func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []corev1.Pod) error {
-	names := map[string]string{}
-	for _, p := range list {
-		names[p.Status.PodIP] = p.Name
+	at := map[string]*corev1.Pod{}
+	for i := range list {
+		at[list[i].Status.PodIP] = &list[i]
 	}
 	for i, g := range m.gateways {
 		dump, err := g.admin.ConfigDump(ctx)
@@ -338,20 +354,26 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
 		}
-		m.endpoints(s, clusters, names)
+		m.endpoints(s, clusters, at)
 	}
 	return nil
 }
 
-// endpoints adds the pods, by the addresses that a gateway was given for them.
-func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endpoint, names map[string]string) {
+// endpoints adds the pods, by the addresses that a gateway was given for them. istiod names a pod before it is ready, too, and Envoy
+// sends nothing to it: one that takes the place of a pod that was killed may never have served, and then nobody has its receipts.
+func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endpoint, at map[string]*corev1.Pod) {
 	for _, c := range m.spec.Table.Clusters() {
 		if c.Missing != "" {
 			continue
 		}
 		pods := s.Endpoints[c.Name]
 		for _, e := range clusters[c.Name] {
-			pods = append(pods, or(names[host(e.Address)], e.Address))
+			switch p := at[host(e.Address)]; {
+			case p == nil:
+				pods = append(pods, e.Address)
+			case e.Healthy || m.pods.knows(p):
+				pods = append(pods, p.Name)
+			}
 		}
 		slices.Sort(pods)
 		s.Endpoints[c.Name] = slices.Compact(pods)
@@ -366,7 +388,7 @@ func (m *onKubernetes) Counters(ctx context.Context) (map[string]uint64, error) 
 			clusters = append(clusters, c.Name)
 		}
 	}
-	sum := map[string]uint64{}
+	sum, has := map[string]uint64{}, map[string]int{}
 	for _, g := range m.gateways {
 		counters, err := g.admin.Counters(ctx, clusters...)
 		if err != nil {
@@ -374,9 +396,18 @@ func (m *onKubernetes) Counters(ctx context.Context) (map[string]uint64, error) 
 		}
 		for name, n := range counters {
 			sum[name] += n
+			has[name]++
 		}
 	}
+	// What a replica does not show is not known of all of them. But of statuses that it has not seen a replica says nothing.
+	maps.DeleteFunc(sum, func(name string, _ uint64) bool { return has[name] < len(m.gateways) && !byStatus(name) })
 	return sum, nil
+}
+
+// byStatus tells the counters that Envoy makes with the first answer of a status: cluster.NAME.upstream_rq_200, internal.upstream_rq_5xx.
+func byStatus(name string) bool {
+	status := name[strings.LastIndexByte(name, '_')+1:]
+	return len(status) == 3 && status[0] >= '1' && status[0] <= '5' || strings.Contains(name, ".internal.") || strings.Contains(name, ".external.")
 }
 
 // Dumps gives each gateway's configuration as it stands.
@@ -415,7 +446,7 @@ func (m *onKubernetes) Receipts(ctx context.Context, f func(version, pod string,
 // Tell writes what the mesh is, what umbra changed, and what happened to its pods.
 func (m *onKubernetes) Tell(r *evidence.Record) {
 	r.Changes = m.deployed.Changes
-	r.Restarts = m.pods.restarted()
+	r.Restarts = m.pods.happened()
 	r.Cluster = &m.facts
 	if m.steps != nil {
 		r.Steps = m.steps()

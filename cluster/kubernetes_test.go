@@ -12,6 +12,7 @@ import (
 
 	"umbra/cluster/internal/envoy"
 	"umbra/cluster/internal/istio"
+	"umbra/internal/mesh"
 	"umbra/internal/route"
 )
 
@@ -64,6 +65,18 @@ func TestSameEndpoints(t *testing.T) {
 				t.Errorf("%v, want %q", err, c.wrong)
 			}
 		})
+	}
+}
+
+func TestEndpointsAreThoseThatServed(t *testing.T) {
+	healthy, left, unready := podIn("shop", "10.0.0.1", nil), podIn("shop", "10.0.0.2", nil), podIn("shop", "10.0.0.3", nil)
+	m := &onKubernetes{spec: spec(t, mirrored), pods: &pods{all: map[string]*replica{"shop/" + left.Name: {}}}}
+	name := m.spec.Table.Clusters()[0].Name
+	s := &mesh.State{Endpoints: map[string][]string{}}
+	m.endpoints(s, map[string][]envoy.Endpoint{name: {{Address: "10.0.0.1:80", Healthy: true}, {Address: "10.0.0.2:80"}, {Address: "10.0.0.3:80"}, {Address: "10.9.9.9:80"}}},
+		map[string]*corev1.Pod{"10.0.0.1": &healthy, "10.0.0.2": &left, "10.0.0.3": &unready})
+	if diff := cmp.Diff([]string{"10.9.9.9:80", healthy.Name, left.Name}, s.Endpoints[name]); diff != "" {
+		t.Error(diff)
 	}
 }
 

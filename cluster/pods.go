@@ -26,16 +26,19 @@ type pods struct {
 	client   *kube.Client
 	apps     []istio.App
 	settings func(a *istio.App) app.Settings
+	restore  bool // the pods are the user's, who gets their settings back
 	log      func(format string, args ...any)
 
 	ctx     context.Context // of the watches and of what they begin
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	mu     sync.Mutex
-	all    map[string]*replica // by namespace/name
-	told   []verdict.Restart
-	served bool // what happens from now on happens during the run
+	mu      sync.Mutex
+	all     map[string]*replica // by namespace/name
+	told    []verdict.Restart
+	modes   map[*istio.App]string // how apps misbehave
+	dropped []*replica            // that had ended before the run, to be closed
+	served  time.Time             // what happens from then on happens during the run; zero before
 }
 
 // replica is a pod of the app.
@@ -44,17 +47,20 @@ type replica struct {
 	namespace, name string
 	forward         *kube.Forward
 	admin           app.Client
-	restarts        int      // of all its containers, as seen last
-	appRestarts     int      // of the app's own
-	ending, gone    bool     // it was told to end; it has ended
-	receipts        *os.File // fetched as it ended, removed already where the system can; nil until then
+	restarts        int          // of all its containers, as seen last
+	appRestarts     int          // of the app's own
+	began           int64        // when its process was started, as it stood when the run began, Unix ns; 0: not known
+	was             app.Settings // before this run; of the user's own pods
+	anew            bool         // that is another process since, which was told
+	ending, gone    bool         // it was told to end; it has ended
+	receipts        *os.File     // fetched as it ended, without a name; nil until then
 }
 
 // farewellIn bounds the fetching of receipts from a pod that ends. Its grace period is 30 s.
 const farewellIn = 25 * time.Second
 
 func newPods(client *kube.Client, apps []istio.App, settings func(*istio.App) app.Settings, log func(string, ...any)) *pods {
-	p := &pods{client: client, apps: apps, settings: settings, log: log, all: map[string]*replica{}}
+	p := &pods{client: client, apps: apps, settings: settings, log: log, all: map[string]*replica{}, modes: map[*istio.App]string{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -76,13 +82,13 @@ func (p *pods) start(ctx context.Context) error {
 			return fmt.Errorf("no pod of %s/%s is ready", w.Namespace, w.Name)
 		}
 	}
-	if err := p.each(func(r *replica) error { return r.admin.Configure(ctx, p.settings(r.app)) }); err != nil {
+	if err := p.each(func(r *replica) error { return p.begin(ctx, r) }); err != nil {
 		return err
 	}
 	for _, namespace := range p.namespaces() {
 		p.running.Go(func() {
 			if err := p.client.WatchPods(p.ctx, namespace, nil, p.see); err != nil && p.ctx.Err() == nil {
-				p.log("the pods of namespace %s are watched no more: %v", namespace, err)
+				p.happen(verdict.Restart{What: fmt.Sprintf("the pods of namespace %s were watched no more: %v", namespace, err), Lost: true})
 			}
 		})
 	}
@@ -112,23 +118,60 @@ func (p *pods) answer(ctx context.Context) error {
 
 // forget lets every pod begin its receipts anew. What happens to pods from then on is part of the run.
 func (p *pods) forget(ctx context.Context) error {
-	err := p.each(func(r *replica) error { return r.admin.Forget(ctx) })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.served = true
+	err := p.each(func(r *replica) error {
+		if err := r.admin.Forget(ctx); err != nil {
+			return err
+		}
+		status, err := r.admin.Status(ctx)
+		r.began = status.Started
+		return err
+	})
+	p.dropEnded()
 	return err
 }
 
-// misbehave changes the mode of the pods of some apps.
-func (p *pods) misbehave(ctx context.Context, apps func(*istio.App) bool, mode string) error {
-	return p.each(func(r *replica) error {
-		if !apps(r.app) {
-			return nil
+// dropEnded begins the run without the pods that end: they are an earlier run's.
+func (p *pods) dropEnded() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, r := range p.all {
+		if r.ending {
+			delete(p.all, key)
+			p.dropped = append(p.dropped, r)
 		}
-		settings := p.settings(r.app)
-		settings.Mode = mode
-		return r.admin.Configure(ctx, settings)
-	})
+	}
+	p.served = time.Now()
+}
+
+// misbehave changes the mode of the pods of some apps, also of those that come later.
+func (p *pods) misbehave(ctx context.Context, apps func(*istio.App) bool, mode string) error {
+	p.mu.Lock()
+	for i := range p.apps {
+		if apps(&p.apps[i]) {
+			p.modes[&p.apps[i]] = mode
+		}
+	}
+	p.mu.Unlock()
+	return p.each(func(r *replica) error { return p.configure(ctx, r) })
+}
+
+// begin configures a pod, after it was asked what it had been told before where that is to be put back.
+func (p *pods) begin(ctx context.Context, r *replica) (err error) {
+	if p.restore {
+		if r.was, err = r.admin.Settings(ctx); err != nil {
+			return err
+		}
+	}
+	return p.configure(ctx, r)
+}
+
+// configure tells a pod how to behave.
+func (p *pods) configure(ctx context.Context, r *replica) error {
+	settings := p.settings(r.app)
+	p.mu.Lock()
+	settings.Mode = p.modes[r.app]
+	p.mu.Unlock()
+	return r.admin.Configure(ctx, settings)
 }
 
 func (p *pods) namespaces() []string {
@@ -207,9 +250,9 @@ func (p *pods) replicas(of *istio.App) (out []*replica) {
 	return out
 }
 
-// each asks all pods at once.
+// each asks all pods at once, but those that end.
 func (p *pods) each(do func(*replica) error) error {
-	all := p.replicas(nil)
+	all := slices.DeleteFunc(p.replicas(nil), p.ends)
 	faults := make([]error, len(all))
 	var group sync.WaitGroup
 	for i, r := range all {
@@ -231,40 +274,82 @@ func (p *pods) see(event string, pod *corev1.Pod) {
 	p.mu.Lock()
 	r := p.all[pod.Namespace+"/"+pod.Name]
 	p.mu.Unlock()
+	if r == nil {
+		if event != kube.Deleted && ready(pod) {
+			p.came(p.add(pod), started(pod))
+		}
+		return
+	}
+	if restarts(pod) > r.restarts {
+		p.restarted(r, pod)
+	}
 	switch {
-	case r == nil && pod.DeletionTimestamp == nil && event != "DELETED" && ready(pod):
-		p.came(p.add(pod))
-	case r == nil:
-	case event == "DELETED":
+	case event == kube.Deleted:
 		p.ended(r)
 	case pod.DeletionTimestamp != nil:
-		p.ends(r)
-	case restarts(pod) > r.restarts:
-		own := appRestarts(pod, r.app)
-		p.tell(r, fmt.Sprintf("restarted (%s)", lastEnd(pod)), own > r.appRestarts) // the sidecar has no receipts to lose
-		r.restarts, r.appRestarts = restarts(pod), own
+		p.leave(r)
 	}
 }
 
+// restarted tells that containers of a pod began anew. Beside the app's own none has receipts to lose.
+func (p *pods) restarted(r *replica, pod *corev1.Pod) {
+	own := appRestarts(pod, r.app)
+	lost := own > r.appRestarts
+	r.restarts, r.appRestarts = restarts(pod), own
+	p.mu.Lock()
+	known := lost && r.anew
+	r.anew = r.anew || lost
+	p.mu.Unlock()
+	if !known || !lost {
+		p.tell(r, fmt.Sprintf("restarted (%s)", lastEnd(pod)), lost)
+	}
+}
+
+// tell notes what happened to a pod.
 func (p *pods) tell(r *replica, what string, lost bool) {
+	p.happen(verdict.Restart{Pod: r.name, Version: r.app.Workload.Version, What: what, Lost: lost})
+}
+
+func (p *pods) happen(what verdict.Restart) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.served {
-		p.told = append(p.told, verdict.Restart{Pod: r.name, Version: r.app.Workload.Version, What: what, At: time.Now().UTC(), Lost: lost})
+	p.note(what)
+}
+
+// note is happen for who holds the lock.
+func (p *pods) note(what verdict.Restart) {
+	what.At = time.Now().UTC()
+	if !p.served.IsZero() || what.Pod == "" {
+		p.told = append(p.told, what)
 	}
 }
 
-func (p *pods) came(r *replica) {
-	p.tell(r, "began", false)
+// came tells a pod that came how to behave. What it may have from before the run is dropped.
+func (p *pods) came(r *replica, began time.Time) {
+	p.mu.Lock()
+	older := p.served.IsZero() || began.Before(p.served)
+	p.mu.Unlock()
+	p.tell(r, "began", older)
 	p.running.Go(func() {
-		if err := r.admin.Configure(p.ctx, p.settings(r.app)); err != nil {
+		err := p.configure(p.ctx, r)
+		if older {
+			err = errors.Join(err, r.admin.Forget(p.ctx))
+		}
+		if err != nil {
 			p.log("pod %s/%s began and could not be told how to behave: %v", r.namespace, r.name, err)
 		}
 	})
 }
 
-// ends fetches the receipts of a pod that was told to end.
-func (p *pods) ends(r *replica) {
+// ends tells whether a pod ends or has ended.
+func (p *pods) ends(r *replica) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return r.ending || r.gone
+}
+
+// leave fetches the receipts of a pod that was told to end.
+func (p *pods) leave(r *replica) {
 	p.mu.Lock()
 	begun := r.ending
 	r.ending = true
@@ -275,30 +360,35 @@ func (p *pods) ends(r *replica) {
 	p.running.Go(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, farewellIn)
 		defer cancel()
-		file, err := r.farewell(ctx)
+		file, err := p.farewell(ctx, r)
 		if err != nil {
 			p.log("pod %s/%s ended and its receipts could not be fetched: %v", r.namespace, r.name, err)
 		}
 		p.mu.Lock()
+		defer p.mu.Unlock()
 		r.receipts, r.gone = file, true
-		p.mu.Unlock()
-		p.tell(r, "ended", file == nil)
+		if p.all[r.namespace+"/"+r.name] != r {
+			return // an earlier run's
+		}
+		p.note(verdict.Restart{Pod: r.name, Version: r.app.Workload.Version, What: "ended", Lost: file == nil})
 	})
 }
 
 // ended notes that a pod has gone. Where nobody had been told that it ends, its receipts went with it.
 func (p *pods) ended(r *replica) {
 	p.mu.Lock()
-	silent := !r.ending
-	r.ending, r.gone = true, true
-	p.mu.Unlock()
-	if silent {
-		p.tell(r, "ended at once", true)
+	defer p.mu.Unlock()
+	if !r.ending {
+		r.ending, r.gone = true, true
+		p.note(verdict.Restart{Pod: r.name, Version: r.app.Workload.Version, What: "ended at once", Lost: true})
 	}
 }
 
-// farewell fetches what a pod has after its last request, into a file that has no name where the system can do so.
-func (r *replica) farewell(ctx context.Context) (*os.File, error) {
+// farewell fetches what a pod has after its last request, into a file that has no name.
+func (p *pods) farewell(ctx context.Context, r *replica) (*os.File, error) {
+	if err := p.same(ctx, r); err != nil {
+		return nil, err
+	}
 	stream, err := r.admin.LastReceipts(ctx)
 	if err != nil {
 		return nil, err
@@ -308,17 +398,58 @@ func (r *replica) farewell(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.Copy(file, stream); err != nil {
-		return nil, errors.Join(err, unlink(file))
+	err = os.Remove(file.Name())
+	if err == nil {
+		_, err = io.Copy(file, stream)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
 }
 
-func unlink(file *os.File) error { return errors.Join(file.Close(), os.Remove(file.Name())) }
+// same tells where a pod's app is another process than the one that the run began with, whatever the watch has seen: what that one had
+// not written down is lost.
+func (p *pods) same(ctx context.Context, r *replica) error {
+	status, err := r.admin.Status(ctx)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	other := r.began != 0 && status.Started != r.began && !r.anew
+	r.anew = r.anew || other
+	p.mu.Unlock()
+	if other {
+		p.tell(r, "restarted (its app began anew at "+time.Unix(0, status.Started).UTC().Format(time.RFC3339)+")", true)
+	}
+	return nil
+}
 
-// receipts gives those of every pod that there is or was, pod by pod. A pod that went without its receipts is left out: restarted
+// catchUp sees what the watch has not told yet, or never will.
+func (p *pods) catchUp(ctx context.Context) error {
+	list, err := p.list(ctx)
+	if err != nil {
+		return err
+	}
+	live := map[string]bool{}
+	for i := range list {
+		live[list[i].Namespace+"/"+list[i].Name] = true
+		p.see(kube.Modified, &list[i])
+	}
+	for _, r := range p.replicas(nil) {
+		if !live[r.namespace+"/"+r.name] {
+			p.ended(r)
+		}
+	}
+	return nil
+}
+
+// receipts gives those of every pod that there is or was, pod by pod. A pod that went without its receipts is left out: happened
 // tells of it.
 func (p *pods) receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error {
+	if err := p.catchUp(ctx); err != nil {
+		return err
+	}
 	for _, r := range p.replicas(nil) {
 		if err := p.receiptsOf(ctx, r, f); err != nil {
 			return fmt.Errorf("receipts of pod %s/%s: %w", r.namespace, r.name, err)
@@ -348,7 +479,10 @@ func (p *pods) receiptsOf(ctx context.Context, r *replica, f func(version, pod s
 		return err
 	}
 	defer stream.Close()
-	return f(r.app.Workload.Version, r.name, stream)
+	if err := f(r.app.Workload.Version, r.name, stream); err != nil {
+		return err
+	}
+	return p.same(ctx, r)
 }
 
 // settled waits for a pod that ends.
@@ -370,21 +504,40 @@ func (p *pods) settled(ctx context.Context, r *replica) error {
 	}
 }
 
-// restarted tells what happened to pods since the run began.
-func (p *pods) restarted() []verdict.Restart {
+// happened tells what happened to pods since the run began.
+func (p *pods) happened() []verdict.Restart {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.told)
 }
 
+// close ends what watches the pods, and has those that were told to misbehave behave again.
 func (p *pods) close() error {
 	p.cancel()
 	p.running.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), answerIn)
+	defer cancel()
+	p.mu.Lock()
+	misbehaved := maps.Clone(p.modes)
+	clear(p.modes)
+	p.mu.Unlock()
+	again := p.each(func(r *replica) error {
+		if misbehaved[r.app] == "" && !p.restore {
+			return nil
+		}
+		if p.restore {
+			return r.admin.Configure(ctx, r.was)
+		}
+		return p.configure(ctx, r)
+	})
+	if again != nil {
+		p.log("not every pod could be told to behave as before: %v", again)
+	}
 	var faults []error
-	for _, r := range p.replicas(nil) {
+	for _, r := range append(p.replicas(nil), p.dropped...) {
 		faults = append(faults, r.forward.Close())
 		if r.receipts != nil {
-			faults = append(faults, unlink(r.receipts))
+			faults = append(faults, r.receipts.Close())
 		}
 	}
 	return errors.Join(faults...)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"umbra/internal/arrivals"
@@ -289,9 +290,7 @@ func (f *folder) state() error {
 	if len(before.Routes) == 0 || len(f.facts.Pods) == 0 {
 		f.lacks("%s names no routes or no endpoints", evidence.Before)
 	}
-	if len(after.Routes) > 0 && !slices.EqualFunc(before.Routes, after.Routes, mesh.Route.Equal) {
-		f.lacks("the gateway's routes changed during the run: %v before, %v after", before.Routes, after.Routes)
-	}
+	f.changes(&before, &after)
 	for _, pod := range pods(f.facts.Pods) {
 		if f.out.Record.Finished && !slices.Contains(f.out.Record.Collected, pod) && !f.lost(pod) {
 			f.lacks("no receipts were collected from pod %s", pod)
@@ -303,6 +302,35 @@ func (f *folder) state() error {
 // lost tells whether the record itself says that a pod's receipts may be missing, which the verdicts weigh.
 func (f *folder) lost(pod string) bool {
 	return slices.ContainsFunc(f.out.Record.Restarts, func(r verdict.Restart) bool { return r.Pod == pod && r.Lost })
+}
+
+// changes doubts a run during which the gateways became others, or were configured otherwise.
+func (f *folder) changes(before, after *mesh.State) {
+	if after.Routes == nil && after.Counters == nil {
+		return // it was not written, which is told
+	}
+	if !slices.EqualFunc(before.Routes, after.Routes, mesh.Route.Equal) {
+		f.lacks("the gateway's routes changed during the run: %v before, %v after", before.Routes, after.Routes)
+	}
+	for _, state := range []*mesh.State{before, after} {
+		if state.Doubt != "" {
+			f.lacks("%s", state.Doubt)
+		}
+	}
+	if was, is := gateways(before), gateways(after); !slices.Equal(was, is) {
+		f.lacks("the gateway's pods changed during the run, so that their counters are not whole: %s before, %s after", strings.Join(was, ", "), strings.Join(is, ", "))
+	}
+}
+
+// gateways are the gateway's pods, each as it was started.
+func gateways(s *mesh.State) (all []string) {
+	for _, p := range s.Pods {
+		if p.Version == "" {
+			all = append(all, fmt.Sprintf("%s (restarted %d times)", p.Name, p.Restarts))
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // endpoints are those of before and of after: pods may have come during the run.

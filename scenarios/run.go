@@ -244,12 +244,14 @@ func (r *Run) accessLogs(ctx context.Context, running Running) error {
 	})
 }
 
-// mirrorClusters are the clusters that some route mirrors to.
+// mirrorClusters are the clusters that some route mirrors to, and that the gateway has.
 func mirrorClusters(t *route.Table) []string {
 	clusters := map[string]bool{}
 	for _, r := range t.Routes() {
 		for _, m := range r.Mirrors {
-			clusters[m.Cluster] = true
+			if c := t.Cluster(m.Cluster); c != nil && c.Missing == "" {
+				clusters[m.Cluster] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(clusters))
@@ -289,12 +291,13 @@ func drain(ctx context.Context, running Running, clusters []string, atMost time.
 	}
 }
 
-// activity reads the clusters' counts, and whether nothing is under way.
+// activity reads the clusters' counts, and whether nothing is under way. What the gateway does not show is not known to have ended.
 func activity(state *mesh.State, clusters []string) (counts []uint64, idle bool) {
 	idle = true
 	for _, c := range clusters {
 		counts = append(counts, state.Counter(c, "upstream_rq_total"), state.Counter(c, "upstream_rq_completed"))
-		idle = idle && state.Counter(c, "upstream_rq_active") == 0 && state.Counter(c, "upstream_rq_pending_active") == 0
+		_, shown := state.Counters["cluster."+c+".upstream_rq_active"]
+		idle = idle && shown && state.Counter(c, "upstream_rq_active") == 0 && state.Counter(c, "upstream_rq_pending_active") == 0
 	}
 	return counts, idle
 }

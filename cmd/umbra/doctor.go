@@ -66,10 +66,8 @@ func (o *doctorOptions) run(c *cobra.Command) error {
 	if !live && len(o.files) == 0 {
 		return errors.New("doctor: give -f FILE or -f FOLDER, or --on kind or --on existing")
 	}
-	if live {
-		if err := o.mesh.check(c, onKind, onExisting); err != nil {
-			return err
-		}
+	if err := o.mesh.check(c, onEmbedded, onKind, onExisting); err != nil {
+		return err
 	}
 	if !(o.rate >= 0) {
 		return fmt.Errorf("--rate %g: give requests a second", o.rate)

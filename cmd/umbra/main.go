@@ -35,7 +35,7 @@ func main() {
 		<-signals
 		interrupt() // runs drain, and report
 		<-signals
-		fmt.Fprintln(os.Stderr, "umbra: left at once; umbra verify judges what there is, and umbra down --on kind removes a cluster that was not deleted yet")
+		fmt.Fprintln(os.Stderr, "umbra: left at once; umbra verify judges what there is, and umbra down --on kind or --on existing takes away what was not taken away yet")
 		os.Exit(exitInterrupted)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -89,8 +89,12 @@ func exit(status int) error {
 
 // broken ends a command because of the machine: a file that cannot be written, a port that is taken.
 func broken(err error) error {
-	if err == nil {
-		return nil
+	var faults diag.Faults
+	if err == nil || errors.As(err, &faults) { // what was asked for is at fault
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return statusError{exitInterrupted, fmt.Errorf("interrupted: %w", err)}
 	}
 	return statusError{exitMesh, err}
 }

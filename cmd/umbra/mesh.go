@@ -85,6 +85,8 @@ type provided interface {
 	scenarios.Mesh
 	// End takes away what Up made, unless it is to be kept.
 	End(ctx context.Context, keep bool) error
+	// Stands tells whether something stands that umbra down takes away.
+	Stands() bool
 }
 
 // mesh gives the mesh that is asked for. say is told each step and how long it took, note what else there is to know.
@@ -104,3 +106,4 @@ func (o *meshOptions) mesh(say, note func(text string)) provided {
 type inProcess struct{ cluster.Embedded }
 
 func (inProcess) End(context.Context, bool) error { return nil }
+func (inProcess) Stands() bool                    { return false }

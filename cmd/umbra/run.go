@@ -91,7 +91,7 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 	if ended := m.End(c.Context(), keep); ended != nil {
 		return errors.Join(err, broken(ended))
 	}
-	if keep {
+	if m.Stands() {
 		watch.Step(o.mesh.kept())
 	}
 	if err != nil {

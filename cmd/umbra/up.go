@@ -70,7 +70,9 @@ func up(c *cobra.Command, o *meshOptions, s *scenarios.Scenario, kubeconfig stri
 			return broken(err)
 		}
 	}
-	say(o.kept())
+	if m.Stands() || o.on == onEmbedded {
+		say(o.kept())
+	}
 	if o.on == onEmbedded {
 		<-c.Context().Done()
 	}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"umbra/internal/traffic"
 )
 
 // Config is what an app is asked to be.
@@ -258,10 +260,19 @@ func (a *App) linger() {
 	}
 }
 
-// route tells health checks, which leave no receipt, from requests, which do.
-func (a *App) route(w http.ResponseWriter, r *http.Request) {
+// isProbe tells a health check: by its path, or, as manifests may name any path, by its client, Kubernetes' kubelet
+// (k8s.io/kubernetes/pkg/probe/http: "kube-probe/MAJOR.MINOR"), or a sidecar in its place. One that carries an id is the run's.
+func isProbe(r *http.Request) bool {
 	switch r.URL.Path {
 	case "/health", "/healthz", "/ready":
+		return true
+	}
+	return strings.HasPrefix(r.UserAgent(), "kube-probe/") && r.Header.Get(traffic.IDHeader) == ""
+}
+
+// route tells health checks, which leave no receipt, from requests, which do.
+func (a *App) route(w http.ResponseWriter, r *http.Request) {
+	if isProbe(r) {
 		a.health(w, r)
 		return
 	}

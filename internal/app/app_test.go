@@ -536,3 +536,29 @@ func TestInvalidConfig(t *testing.T) {
 		})
 	}
 }
+
+// A manifest's probes may name any path: what Kubernetes asks leaves no receipt, unless it carries an id.
+func TestProbesLeaveNoReceipt(t *testing.T) {
+	a := start(t, Config{})
+	for _, id := range []string{"", "of-a-run"} {
+		r, err := http.NewRequest(http.MethodGet, "http://"+a.Addr()+"/status", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("User-Agent", "kube-probe/1.34")
+		if id != "" {
+			r.Header.Set(traffic.IDHeader, id)
+		}
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("id %q: %s", id, res.Status)
+		}
+	}
+	if got := receipts(t, a); len(got) != 1 || got[0].ID != "of-a-run" {
+		t.Errorf("receipts %+v", got)
+	}
+}

@@ -42,18 +42,29 @@ func (c Client) Configure(ctx context.Context, s Settings) error {
 	return c.give(ctx, http.MethodPut, "/settings", data)
 }
 
+// Settings asks what the app was told.
+func (c Client) Settings(ctx context.Context) (s Settings, err error) {
+	err = c.ask(ctx, "/settings", &s)
+	return s, err
+}
+
 // Status asks for the app's status.
-func (c Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	body, err := c.do(ctx, http.MethodGet, "/status", nil)
+func (c Client) Status(ctx context.Context) (s Status, err error) {
+	err = c.ask(ctx, "/status", &s)
+	return s, err
+}
+
+// ask reads an answer in JSON.
+func (c Client) ask(ctx context.Context, path string, into any) error {
+	body, err := c.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(body).Decode(&s); err != nil {
-		return s, fmt.Errorf("app at %s: GET /status: %w", c.Base, err)
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("app at %s: GET %s: %w", c.Base, path, err)
 	}
-	return s, nil
+	return nil
 }
 
 // give sends a request of which only the status counts.

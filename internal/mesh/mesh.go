@@ -44,6 +44,8 @@ type State struct {
 	Endpoints map[string][]string `json:"endpoints"` // pods of each cluster, sorted
 	// Counters and gauges of the gateway under Envoy's names, "cluster.NAME.upstream_rq_total" and its like.
 	Counters map[string]uint64 `json:"counters"`
+	// Doubt is why the gateways are not configured as the manifests say, where they are not.
+	Doubt string `json:"doubt,omitempty"`
 	// Pods are those of every version and of the gateway; none where the mesh is this process.
 	Pods []Pod `json:"pods,omitempty"`
 }
