@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,11 +35,30 @@ func main() {
 	go func() { // it ends with the process
 		<-signals
 		interrupt() // runs drain, and report
-		<-signals
+		secondSignal(signals)
 		fmt.Fprintln(os.Stderr, "umbra: left at once; umbra verify judges what there is, and umbra down --on kind or --on existing takes away what was not taken away yet")
 		os.Exit(exitInterrupted)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// oneSignal is how far apart two signals lie that are meant as two: timeout(1), and a shell that ends its job, send one to the
+// process and one to its group.
+const oneSignal = time.Second
+
+// secondSignal waits for a signal that is not the first one once more.
+func secondSignal(signals <-chan os.Signal) {
+	again := time.After(oneSignal)
+	for {
+		select {
+		case <-signals:
+			if again == nil {
+				return
+			}
+		case <-again:
+			again = nil
+		}
+	}
 }
 
 // run does what args say and gives the exit status.
