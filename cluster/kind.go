@@ -256,6 +256,9 @@ func loadApp(ctx context.Context, c *node.Cluster, p *kindPlan) error {
 
 // again uses a cluster that stands: what it has already is left as it is.
 func (k *Kind) again(ctx context.Context, p *kindPlan) (*kube.Client, error) {
+	if err := ours(ctx, k.node); err != nil {
+		return nil, err
+	}
 	if runs, err := k.node.Running(ctx); err != nil || !runs {
 		return nil, errors.Join(err, fmt.Errorf("cluster %s does not run: its node is stopped or was never finished; umbra down --on kind --name %s removes it", k.Settings.Name, k.Settings.Name))
 	}

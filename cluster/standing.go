@@ -195,10 +195,22 @@ func Down(ctx context.Context, kind bool, s Settings) ([]string, error) {
 	if n == nil {
 		return []string{"there is no kind cluster " + s.Name}, nil
 	}
+	if err := ours(ctx, n); err != nil {
+		return nil, err
+	}
 	if err := n.Delete(ctx); err != nil {
 		return nil, err
 	}
 	return []string{"kind cluster " + s.Name + " deleted"}, nil
+}
+
+// ours refuses a kind cluster that umbra did not make: it changes none of another's, and deletes none.
+func ours(ctx context.Context, n *node.Cluster) error {
+	ours, err := n.Ours(ctx)
+	if err == nil && !ours {
+		err = fmt.Errorf("kind cluster %s was not made by umbra, which leaves it as it is: give another --name, or remove it by kind delete cluster --name %s", n.Name(), n.Name())
+	}
+	return err
 }
 
 func putBack(ctx context.Context, s Settings) ([]string, error) {

@@ -185,6 +185,21 @@ func TestCountersByStatsMatcher(t *testing.T) {
 	}
 }
 
+// Zeros are only filled in where it is known what Envoy hides.
+func TestCountersWithoutBootstrap(t *testing.T) {
+	for _, dump := range []string{`{}`, `{"configs":[]}`, `{"configs":[{"static_clusters":[]}]}`} {
+		f := &fakeEnvoy{answers: map[string][]byte{"/config_dump": []byte(dump), "/stats": read(t, "testdata/stats.json"),
+			"/config_dump?dynamic_active_clusters": read(t, "testdata/names.json")}}
+		got, err := Admin{f}.Counters(context.Background(), v2)
+		if err == nil || !strings.Contains(err.Error(), "no bootstrap configuration") {
+			t.Errorf("%s gives %v, %v", dump, got, err)
+		}
+	}
+	if m, err := parseStatsMatcher([]byte(`{"configs":[{"bootstrap":{}}]}`)); m != nil || err != nil {
+		t.Errorf("a bootstrap without a matcher: %v, %v", m, err)
+	}
+}
+
 func TestCountersOfNoCluster(t *testing.T) {
 	got, err := Admin{endless{}}.Counters(context.Background())
 	if err != nil || len(got) != 0 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -170,11 +171,12 @@ type patternList struct {
 	Patterns []stringMatch `json:"patterns"`
 }
 
-// parseStatsMatcher finds the matcher in a dump of the bootstrap configuration; it is nil where there is none.
+// parseStatsMatcher finds the matcher in a dump of the bootstrap configuration; it is nil where that has none. Without a
+// bootstrap configuration nothing is known of what Envoy hides, which is an error.
 func parseStatsMatcher(dump []byte) (*statsMatcher, error) {
 	var in struct {
 		Configs []struct {
-			Bootstrap struct {
+			Bootstrap *struct {
 				Stats struct {
 					Matcher *statsMatcher `json:"stats_matcher"`
 				} `json:"stats_config"`
@@ -185,11 +187,11 @@ func parseStatsMatcher(dump []byte) (*statsMatcher, error) {
 		return nil, fmt.Errorf("reading the stats matcher of the gateway's Envoy: %w", err)
 	}
 	for _, c := range in.Configs {
-		if m := c.Bootstrap.Stats.Matcher; m != nil {
-			return m, nil
+		if c.Bootstrap != nil {
+			return c.Bootstrap.Stats.Matcher, nil
 		}
 	}
-	return nil, nil
+	return nil, errors.New("reading the stats matcher of the gateway's Envoy: its config dump has no bootstrap configuration, so it is not known which counters it hides; is what answers Envoy's own admin port?")
 }
 
 // includes tells whether Envoy makes the statistic.

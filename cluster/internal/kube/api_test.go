@@ -42,10 +42,12 @@ type event struct {
 func serve(t *testing.T) (*api, *Client) {
 	t.Helper()
 	a := &api{t: t, objects: map[string]*Object{}, served: map[string]string{
-		"v1":                              "Namespace *namespaces,ConfigMap configmaps,Service services,Pod pods,Event events,Secret secrets,Node *nodes",
-		"apps/v1":                         "Deployment deployments,StatefulSet statefulsets,ReplicaSet replicasets",
+		"v1":                              "Namespace *namespaces,ConfigMap configmaps,Service services,Pod pods,Event events,Secret secrets,ServiceAccount serviceaccounts,PersistentVolumeClaim persistentvolumeclaims,Node *nodes",
+		"apps/v1":                         "Deployment deployments,StatefulSet statefulsets,DaemonSet daemonsets,ReplicaSet replicasets",
 		"apiextensions.k8s.io/v1":         "CustomResourceDefinition *customresourcedefinitions",
 		"networking.istio.io/v1":          "VirtualService virtualservices,DestinationRule destinationrules",
+		"networking.istio.io/v1alpha3":    "EnvoyFilter envoyfilters,VirtualService virtualservices",
+		"batch/v1":                        "Job jobs",
 		"admissionregistration.k8s.io/v1": "ValidatingWebhookConfiguration *validatingwebhookconfigurations",
 	}}
 	a.changed = sync.NewCond(&a.mu)
@@ -105,11 +107,15 @@ func (a *api) discovery(w http.ResponseWriter, path string) bool {
 		answer(w, http.StatusOK, list)
 		return true
 	}
-	for gv := range a.served {
+	var versions []metav1.GroupVersionForDiscovery
+	for _, gv := range slices.Sorted(maps.Keys(a.served)) {
 		if group, version, ok := strings.Cut(gv, "/"); ok && group == name {
-			answer(w, http.StatusOK, metav1.APIGroup{Name: group, PreferredVersion: metav1.GroupVersionForDiscovery{Version: version}})
-			return true
+			versions = append(versions, metav1.GroupVersionForDiscovery{Version: version})
 		}
+	}
+	if versions != nil {
+		answer(w, http.StatusOK, metav1.APIGroup{Name: name, Versions: versions, PreferredVersion: versions[0]})
+		return true
 	}
 	if strings.HasPrefix(path, "/apis/") && strings.Count(name, "/") < 2 {
 		failure(w, http.StatusNotFound, "the server could not find the requested resource", "")

@@ -37,10 +37,12 @@ func (e *Rejected) Error() string {
 // carries the label app.kubernetes.io/managed-by=umbra afterwards. Objects go class by class (see class), those of one
 // class in parallel; of two with the same name the last one counts. What may pass by itself, as a kind that is not served
 // yet or a webhook that isn't reachable, is tried again until ctx ends; the error then says the last failure. A
-// rejection ends Apply at once with one *Rejected for each object rejected so far, joined.
+// rejection ends Apply at once with one *Rejected for each object rejected so far, joined; so does, after 10 s, a kind
+// that no CRD among the objects or in the cluster declares.
 func (c *Client) Apply(ctx context.Context, objects []*Object) error {
+	apply := func(ctx context.Context, o *Object) error { return c.applyOne(ctx, o, declares(objects, o)) }
 	for _, group := range classes(objects) {
-		if err := each(ctx, group, c.applyOne); err != nil {
+		if err := each(ctx, group, apply); err != nil {
 			return err
 		}
 	}
@@ -123,17 +125,45 @@ func rejected(err error) bool {
 	return ok
 }
 
-func (c *Client) applyOne(ctx context.Context, o *Object) error {
+func (c *Client) applyOne(ctx context.Context, o *Object, promised bool) error {
 	o, err := prepared(o)
 	if err != nil {
 		return err
 	}
-	return persist(ctx, o, func(ctx context.Context) error {
+	return persist(ctx, o, c.ifKnown(o, promised, func(ctx context.Context) error {
 		live, err := c.patch(ctx, o)
 		if err == nil && o.GetKind() == "Namespace" && live.GetDeletionTimestamp() != nil {
 			return errors.New("it is still being deleted")
 		}
 		return err
+	}))
+}
+
+// ifKnown makes try refuse a kind that stays unknown. A promised one, or one that a CRD in the cluster declares, will be
+// served in time.
+func (c *Client) ifKnown(o *Object, promised bool, try func(context.Context) error) func(context.Context) error {
+	begun := time.Now()
+	return func(ctx context.Context) error {
+		err := try(ctx)
+		if promised || !unknown(err) || time.Since(begun) < c.kindGrace {
+			return err
+		}
+		crds, listErr := c.List(ctx, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "", nil)
+		if listErr != nil && !final(listErr) { // who may not look at CRDs is told as if there were none
+			return listErr
+		}
+		if promised = declares(crds, o); promised {
+			return err
+		}
+		return apierrors.NewBadRequest(fmt.Sprintf("the cluster knows no kind %s of %s: install its CRD, or take the object out", o.GetKind(), o.GetAPIVersion()))
+	}
+}
+
+// declares tells whether a CRD among the objects declares o's kind.
+func declares(objects []*Object, o *Object) bool {
+	gk := o.GroupVersionKind().GroupKind()
+	return slices.ContainsFunc(objects, func(crd *Object) bool {
+		return crd.GetKind() == "CustomResourceDefinition" && text(crd, "spec", "group") == gk.Group && text(crd, "spec", "names", "kind") == gk.Kind
 	})
 }
 

@@ -125,7 +125,8 @@ func TestApplyRetries(t *testing.T) {
 
 func TestApplyAwaitsKind(t *testing.T) {
 	a, c := serve(t)
-	crd := "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.umbra.example}\n"
+	crd := "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.umbra.example}\nspec: {group: umbra.example, names: {kind: Thing}}\n"
+	c.kindGrace = 0 // the CRD among the objects declares it
 	asked := 0
 	a.before = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/apis/umbra.example/v1" {
@@ -140,6 +141,44 @@ func TestApplyAwaitsKind(t *testing.T) {
 	}
 	if !a.has("/apis/umbra.example/v1/namespaces/default/things/t") {
 		t.Error("not applied, or not in the namespace default")
+	}
+}
+
+func TestApplyUnknownKind(t *testing.T) {
+	const thing = "apiVersion: umbra.example/v1\nkind: Thing\nmetadata: {name: t}\n"
+	const crdPath = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/x"
+	crd := func(kind string) string {
+		return "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: x}\nspec: {group: umbra.example, names: {kind: " + kind + "}}\n"
+	}
+	t.Run("nobody declares it", func(t *testing.T) {
+		a, c := serve(t)
+		c.kindGrace = 0
+		a.put(crdPath, crd("Other"))
+		err := c.Apply(t.Context(), decode(t, thing))
+		var r *Rejected
+		if !errors.As(err, &r) || r.Message != "the cluster knows no kind Thing of umbra.example/v1: install its CRD, or take the object out" {
+			t.Error(err)
+		}
+	})
+	t.Run("the cluster's CRD declares it", func(t *testing.T) {
+		a, c := serve(t)
+		c.kindGrace = 0
+		a.put(crdPath, crd("Thing"))
+		asked := 0
+		a.before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/apis/umbra.example/v1" {
+				if asked++; asked == 3 {
+					a.served["umbra.example/v1"] = "Thing things"
+				}
+			}
+			return false
+		}
+		if err := c.Apply(t.Context(), decode(t, thing)); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, c := serve(t); c.kindGrace != 10*time.Second {
+		t.Errorf("an unknown kind is rejected after %v", c.kindGrace)
 	}
 }
 
@@ -207,8 +246,9 @@ func TestPrune(t *testing.T) {
 	put := func(namespace, resource, kind, name, rest string) string {
 		path := "/api/v1/namespaces/" + namespace + "/" + resource + "/" + name
 		version := "v1"
-		if kind == "DestinationRule" {
-			version, path = "networking.istio.io/v1", strings.Replace(path, "/api/v1", "/apis/networking.istio.io/v1", 1)
+		if group := map[string]string{"DestinationRule": "networking.istio.io/v1", "EnvoyFilter": "networking.istio.io/v1alpha3",
+			"Job": "batch/v1", "DaemonSet": "apps/v1"}[kind]; group != "" {
+			version, path = group, strings.Replace(path, "/api/v1", "/apis/"+group, 1)
 		}
 		a.put(path, "apiVersion: "+version+"\nkind: "+kind+"\nmetadata: {name: "+name+", namespace: "+namespace+rest)
 		return path
@@ -216,15 +256,20 @@ func TestPrune(t *testing.T) {
 	gone := []string{
 		put("shop", "configmaps", "ConfigMap", "old", ours),
 		put("shop", "destinationrules", "DestinationRule", "old", ours),
+		put("istio-system", "envoyfilters", "EnvoyFilter", "scenario", ours), // served in no preferred version
+		put("shop", "jobs", "Job", "old", ours),
+		put("shop", "daemonsets", "DaemonSet", "old", ours),
+		put("shop", "secrets", "Secret", "old", ours),
+		put("shop", "serviceaccounts", "ServiceAccount", "old", ours),
 	}
 	kept := []string{
 		put("shop", "configmaps", "ConfigMap", "keep", ours),
 		put("shop", "configmaps", "ConfigMap", "theirs", "}\n"),
 		put("istio-system", "configmaps", "ConfigMap", "mesh", ours),
 		put("kube-system", "services", "Service", "dns", ours),
-		put("shop", "secrets", "Secret", "s", ours),
+		put("shop", "secrets", "Secret", "theirs", "}\n"),
 	}
-	keep := decode(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keep, namespace: shop}\n")
+	keep := decode(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: keep, namespace: shop}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: mesh, namespace: istio-system}\n")
 	deleted, err := c.Prune(t.Context(), keep)
 	if err != nil || len(deleted) != len(gone) {
 		t.Errorf("deleted %d: %v", len(deleted), err)

@@ -116,12 +116,15 @@ func holders(o *Object) string {
 
 // prunedGroups are those of which Prune looks at every kind, prunedKinds those by name.
 var (
-	prunedGroups = []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io"}
-	prunedKinds  = [][2]string{{"apps/v1", "Deployment"}, {"apps/v1", "StatefulSet"}, {"v1", "Service"}, {"v1", "ConfigMap"}}
+	prunedGroups = []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io",
+		"gateway.networking.k8s.io", "networking.k8s.io", "autoscaling", "policy", "batch"}
+	prunedKinds = [][2]string{{"apps/v1", "Deployment"}, {"apps/v1", "StatefulSet"}, {"apps/v1", "DaemonSet"},
+		{"v1", "Service"}, {"v1", "ConfigMap"}, {"v1", "Secret"}, {"v1", "ServiceAccount"}}
 )
 
-// Prune deletes what carries umbra's label and is not in keep: Istio's objects of networking, security and telemetry,
-// Deployments, StatefulSets, Services and ConfigMaps, in all namespaces but istio-system and kube-*. It doesn't wait.
+// Prune deletes what carries umbra's label and is not in keep: Istio's objects and the Gateway API's, network policies,
+// autoscalers, budgets, jobs, workloads, Services, ConfigMaps, Secrets and ServiceAccounts, in all namespaces but kube-*.
+// Of what stands in istio-system keep must name all that is to stay. It doesn't wait.
 func (c *Client) Prune(ctx context.Context, keep []*Object) (deleted []*Object, err error) {
 	kept := map[string]bool{}
 	for _, o := range keep {
@@ -132,7 +135,7 @@ func (c *Client) Prune(ctx context.Context, keep []*Object) (deleted []*Object, 
 		return nil, fmt.Errorf("looking for what an earlier run left: %w", err)
 	}
 	for _, o := range all {
-		system := o.GetNamespace() == "istio-system" || strings.HasPrefix(o.GetNamespace(), "kube-")
+		system := strings.HasPrefix(o.GetNamespace(), "kube-")
 		if !system && !kept[key(o)] && len(o.GetOwnerReferences()) == 0 && o.GetDeletionTimestamp() == nil {
 			deleted = append(deleted, o)
 		}
@@ -144,6 +147,22 @@ func (c *Client) Prune(ctx context.Context, keep []*Object) (deleted []*Object, 
 func (c *Client) prunable(ctx context.Context) ([]*Object, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	all, err := c.prunableKinds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var objects []*Object
+	for _, k := range all {
+		found, _, err := c.list(ctx, k, "", metav1.ListOptions{LabelSelector: ManagedBy + "=" + Manager})
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, found...)
+	}
+	return objects, nil
+}
+
+func (c *Client) prunableKinds(ctx context.Context) ([]kind, error) {
 	var all []kind
 	for _, group := range prunedGroups {
 		found, err := c.kinds.group(ctx, group)
@@ -159,15 +178,7 @@ func (c *Client) prunable(ctx context.Context) ([]*Object, error) {
 		}
 		all = append(all, found)
 	}
-	var objects []*Object
-	for _, k := range all {
-		found, _, err := c.list(ctx, k, "", metav1.ListOptions{LabelSelector: ManagedBy + "=" + Manager})
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, found...)
-	}
-	return objects, nil
+	return all, nil
 }
 
 // condition is one of status.conditions.

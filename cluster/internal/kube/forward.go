@@ -26,8 +26,10 @@ const (
 	upgradeTimeout = 10 * time.Second
 	// complaintTimeout bounds the wait for the kubelet's word on why a stream ended.
 	complaintTimeout = time.Second
-	forwardIdle      = 90 * time.Second
-	errorBytes       = 4096
+	// lostTimeout is how long after its streams the end of a lost connection may show: an API server resets them first.
+	lostTimeout = 500 * time.Millisecond
+	forwardIdle = 90 * time.Second
+	errorBytes  = 4096
 )
 
 // Forward is a way to a port of a pod, through the API server: an http.RoundTripper whose requests may name any host.
@@ -48,7 +50,13 @@ type Forward struct {
 func (c *Client) Forward(namespace, pod string, port int) *Forward {
 	f := &Forward{client: c, namespace: namespace, pod: pod, port: port, open: map[*stream]struct{}{}}
 	f.transport = &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return f.dial(ctx) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			s, err := f.dial(ctx)
+			if err != nil {
+				return nil, err // and no typed nil
+			}
+			return s, nil
+		},
 		IdleConnTimeout:     forwardIdle,
 		MaxIdleConnsPerHost: 4,
 		DisableCompression:  true,
@@ -81,7 +89,7 @@ func (f *Forward) String() string {
 }
 
 // dial opens a connection to the port.
-func (f *Forward) dial(ctx context.Context) (net.Conn, error) {
+func (f *Forward) dial(ctx context.Context) (*stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, upgradeTimeout)
 	defer cancel()
 	connection, err := f.upgrade(ctx)
@@ -202,10 +210,11 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 	case <-timer.C:
 	}
+	timer.Reset(lostTimeout)
 	select {
 	case <-s.connection.CloseChan():
 		return 0, fmt.Errorf("%v: %w", s.forward, portforward.ErrLostConnectionToPod)
-	default:
+	case <-timer.C:
 		return 0, io.EOF
 	}
 }
@@ -217,6 +226,10 @@ func (s *stream) Close() error {
 	s.end()
 	return nil
 }
+
+// CloseWrite tells the pod that nothing more is sent; reading goes on. A container runtime may end the connection a second
+// later, as containerd does.
+func (s *stream) CloseWrite() error { return s.Stream.Close() }
 
 // end closes the connection, which ends both streams.
 func (s *stream) end() {

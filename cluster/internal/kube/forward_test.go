@@ -65,8 +65,11 @@ func (k *kubelet) join(complaints, data httpstream.Stream) {
 	}
 	var up sync.WaitGroup
 	up.Go(func() {
-		io.Copy(target, data)
-		target.Close()
+		if _, err := io.Copy(target, data); err != nil {
+			target.Close()
+			return
+		}
+		target.(*net.TCPConn).CloseWrite()
 	})
 	io.Copy(data, target)
 	data.Reset()

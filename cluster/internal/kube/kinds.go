@@ -105,7 +105,8 @@ func (k *kinds) read(ctx context.Context, gv schema.GroupVersion) ([]kind, error
 	return all, nil
 }
 
-// group gives the kinds of a group in the version that the server prefers; none where it doesn't have the group.
+// group gives the kinds of a group, each in the version that the server prefers or else in one that it serves: Istio's
+// EnvoyFilter has none but v1alpha3. There are none where the server doesn't have the group.
 func (k *kinds) group(ctx context.Context, group string) ([]kind, error) {
 	body, err := k.raw.Get().AbsPath("/apis/" + group).Do(ctx).Raw()
 	if apierrors.IsNotFound(err) {
@@ -118,7 +119,19 @@ func (k *kinds) group(ctx context.Context, group string) ([]kind, error) {
 	if err := json.Unmarshal(body, &g); err != nil {
 		return nil, fmt.Errorf("versions of %s: %w", group, err)
 	}
-	return k.read(ctx, schema.GroupVersion{Group: group, Version: g.PreferredVersion.Version})
+	var all []kind
+	for _, version := range append([]metav1.GroupVersionForDiscovery{g.PreferredVersion}, g.Versions...) {
+		found, err := k.read(ctx, schema.GroupVersion{Group: group, Version: version.Version})
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			if _, there := named(all, f.name); !there {
+				all = append(all, f)
+			}
+		}
+	}
+	return all, nil
 }
 
 // resource is where o's kind is read and written: in its namespace, "default" where it names none.

@@ -37,6 +37,7 @@ const (
 	// requestTimeout bounds each request that is answered at once. Watches, logs and forwarded ports have none.
 	requestTimeout = 30 * time.Second
 	pageSize       = 500
+	kindGrace      = 10 * time.Second
 )
 
 // Client is a connection to one API server. Its methods may be used concurrently.
@@ -45,6 +46,8 @@ type Client struct {
 	rest    *rest.RESTClient
 	dynamic dynamic.Interface
 	kinds   *kinds
+
+	kindGrace time.Duration // how long Apply and PutBack wait for a kind that no CRD declares
 }
 
 // Load reads a kubeconfig as kubectl does: path, or where that is empty $KUBECONFIG, ~/.kube/config, or the service
@@ -114,7 +117,7 @@ func Connect(config *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %w", config.Host, err)
 	}
-	return &Client{config: config, rest: client, dynamic: dynamic.New(client), kinds: &kinds{raw: client}}, nil
+	return &Client{config: config, rest: client, dynamic: dynamic.New(client), kinds: &kinds{raw: client}, kindGrace: kindGrace}, nil
 }
 
 // Version gives the API server's version, as "v1.34.4".

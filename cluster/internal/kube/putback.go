@@ -8,10 +8,13 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 const (
@@ -132,7 +135,8 @@ func (c *Client) store(ctx context.Context, old *Object, namespace string, memor
 
 // PutBack makes all as Remember found it: deletes what was not there (and still carries umbra's label), replaces the rest
 // by what it was, its owners of fields too, and deletes the ConfigMap. What it changed is named. Without a ConfigMap there
-// is nothing to do. After an error the ConfigMap stays, and PutBack can be called again.
+// is nothing to do. What someone else changed after umbra, and a namespace that holds another's objects, is left as it is.
+// The error names that and what failed; the ConfigMap then keeps those alone, and PutBack can be called again.
 func (c *Client) PutBack(ctx context.Context, namespace string) (changed []string, err error) {
 	store, memories, err := c.recall(ctx, namespace)
 	if err != nil || store == nil {
@@ -140,18 +144,23 @@ func (c *Client) PutBack(ctx context.Context, namespace string) (changed []strin
 	}
 	// Routes go back before the subsets that they named go away: as in Delete.
 	slices.SortStableFunc(memories, func(a, b memory) int { return class(b.object()) - class(a.object()) })
+	var left []memory
 	var errs []error
 	for _, m := range memories {
 		did, err := c.putBack(ctx, &m)
-		if did != "" {
+		switch {
+		case err != nil:
+			left, errs = append(left, m), append(errs, err)
+		case did != "":
 			changed = append(changed, Name(m.object())+": "+did)
 		}
-		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return changed, fmt.Errorf("putting back: %w", err)
+	if len(left) == 0 {
+		return changed, c.deleteOne(ctx, store)
 	}
-	return changed, c.deleteOne(ctx, store)
+	errs = append(errs, c.store(ctx, store, namespace, left))
+	return changed, fmt.Errorf("putting back (ConfigMap %s/%s keeps how what is left was; delete it once all is as you want it): %w",
+		namespace, memoryName, errors.Join(errs...))
 }
 
 // putBack says what it did, "" where the object is as it was.
@@ -160,7 +169,8 @@ func (c *Client) putBack(ctx context.Context, m *memory) (did string, err error)
 		return c.undo(ctx, m.object())
 	}
 	o := m.object()
-	err = persist(ctx, o, func(ctx context.Context) error {
+	var theirs error
+	err = persist(ctx, o, c.ifKnown(o, false, func(ctx context.Context) error {
 		live, err := c.Get(ctx, o)
 		if err != nil {
 			return err
@@ -169,10 +179,13 @@ func (c *Client) putBack(ctx context.Context, m *memory) (did string, err error)
 			did = "made again"
 			return c.makeAgain(ctx, m)
 		}
+		if theirs = changedSince(live, m.Before); theirs != nil {
+			return nil
+		}
 		did, err = c.restore(ctx, live, m.Before)
 		return err
-	})
-	return did, err
+	}))
+	return did, errors.Join(err, theirs)
 }
 
 // undo deletes what was not there before. What someone else made since doesn't carry our label, and stays.
@@ -181,7 +194,110 @@ func (c *Client) undo(ctx context.Context, o *Object) (string, error) {
 	if err != nil || live == nil || live.GetLabels()[ManagedBy] != Manager {
 		return "", err
 	}
+	if err := changedSince(live, nil); err != nil {
+		return "", err
+	}
+	if live.GroupVersionKind().GroupKind() == (schema.GroupKind{Kind: "Namespace"}) {
+		if err := c.unused(ctx, live); err != nil {
+			return "", err
+		}
+	}
 	return "deleted", c.deleteOne(ctx, o)
+}
+
+// changedSince is an error that says who wrote an object after umbra's last write of it, whatever that was. Times are of
+// whole seconds, so an entry of the same second counts as later unless it was there before. Of the writes of others that
+// umbra undid there is no trace: the owners of fields are put back with the rest.
+func changedSince(live, before *Object) error {
+	old := map[string]bool{}
+	if before != nil {
+		for _, e := range before.GetManagedFields() {
+			old[write(e)] = true
+		}
+	}
+	var last time.Time
+	for _, e := range live.GetManagedFields() {
+		if e.Manager == Manager && e.Time != nil && e.Time.After(last) {
+			last = e.Time.Time
+		}
+	}
+	for _, e := range live.GetManagedFields() {
+		if byUser(e) && !old[write(e)] && (e.Time == nil || !e.Time.Time.Before(last)) {
+			return fmt.Errorf("%s: %s changed it after umbra did; it was left as it is", Name(live), e.Manager)
+		}
+	}
+	return nil
+}
+
+// write tells the writes of managedFields apart.
+func write(e metav1.ManagedFieldsEntry) string {
+	return fmt.Sprintf("%s/%s/%v", e.Manager, e.Operation, e.Time)
+}
+
+// byUser leaves out what a cluster's own controllers write: a status, scale, or a Deployment's revision.
+func byUser(e metav1.ManagedFieldsEntry) bool {
+	return e.Manager != Manager && e.Manager != "kube-controller-manager" && e.Subresource == "" && !onlyStatus(e.FieldsV1)
+}
+
+func onlyStatus(f *metav1.FieldsV1) bool {
+	if f == nil {
+		return false
+	}
+	var fields map[string]any
+	if json.Unmarshal(f.GetRawBytes(), &fields) != nil {
+		return false
+	}
+	_, status := fields["f:status"]
+	return status && len(fields) == 1
+}
+
+// unused is an error that names what others have in a namespace that umbra made.
+func (c *Client) unused(ctx context.Context, namespace *Object) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	kinds, err := c.prunableKinds(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: looking at what it holds: %w", Name(namespace), err)
+	}
+	for _, more := range []string{"Pod", "PersistentVolumeClaim"} {
+		found, err := c.kinds.find(ctx, "v1", more)
+		if err != nil {
+			return fmt.Errorf("%s: looking at what it holds: %w", Name(namespace), err)
+		}
+		kinds = append(kinds, found)
+	}
+	var theirs []string
+	for _, k := range kinds {
+		if !k.namespaced {
+			continue
+		}
+		objects, _, err := c.list(ctx, k, namespace.GetName(), metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("%s: looking at what it holds: %w", Name(namespace), err)
+		}
+		for _, o := range objects {
+			if !expected(k.name, o) {
+				theirs = append(theirs, k.name+" "+o.GetName())
+			}
+		}
+	}
+	if len(theirs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: it holds what is not umbra's and was left: %s", Name(namespace), clip(strings.Join(theirs, ", "), 300))
+}
+
+// expected says of an object in a namespace whether umbra made it, or the cluster does in every one; what has an owner
+// stands and falls with that.
+func expected(kind string, o *Object) bool {
+	if o.GetLabels()[ManagedBy] == Manager || len(o.GetOwnerReferences()) > 0 || o.GetDeletionTimestamp() != nil {
+		return true
+	}
+	switch kind + " " + o.GetName() {
+	case "ConfigMap kube-root-ca.crt", "ConfigMap istio-ca-root-cert", "ConfigMap istio-ca-crl", "ConfigMap " + memoryName, "ServiceAccount default":
+		return true
+	}
+	return kind == "Secret" && text(o, "type") == "kubernetes.io/service-account-token" // before Kubernetes 1.24
 }
 
 func (c *Client) makeAgain(ctx context.Context, m *memory) error {

@@ -217,7 +217,7 @@ func hopeless(pods []corev1.Pod, since map[string]time.Time, now time.Time) stri
 		for _, s := range containers(p) {
 			id := string(p.UID) + "/" + s.Name
 			allowed := graceOf(s.State.Waiting)
-			if s.State.Waiting == nil {
+			if allowed == 0 {
 				delete(since, id)
 			}
 			if allowed == 0 || p.DeletionTimestamp != nil {

@@ -72,6 +72,7 @@ func TestHopeless(t *testing.T) {
 		{"an image's name, told by the pull", []corev1.Pod{waitingPod("ErrImagePull", "invalid reference format"), waitingPod("ImagePullBackOff", "invalid reference format")}, 1},
 		{"a pull that fails for 10 s", []corev1.Pod{waitingPod("ErrImagePull", ""), waitingPod("ImagePullBackOff", ""), waitingPod("ErrImagePull", "")}, 2},
 		{"a pull that succeeds", []corev1.Pod{waitingPod("ErrImagePull", ""), running, waitingPod("ErrImagePull", ""), waitingPod("ErrImagePull", "")}, -1},
+		{"a pull that succeeds, then a start that fails", []corev1.Pod{waitingPod("ErrImagePull", ""), waitingPod("CrashLoopBackOff", ""), waitingPod("ErrImagePull", ""), waitingPod("ErrImagePull", "")}, -1},
 		{"a start that fails", []corev1.Pod{waitingPod("CrashLoopBackOff", ""), waitingPod("CrashLoopBackOff", ""), waitingPod("CrashLoopBackOff", "")}, -1},
 		{"a pod that is being deleted", []corev1.Pod{ending, ending, ending}, -1},
 	}
@@ -155,11 +156,15 @@ func TestWaitTellsWhatIsMissing(t *testing.T) {
 	a.put(deploymentPath, notReadyYAML)
 	a.put(podPath, strings.Replace(podYAML, "REASON", "CrashLoopBackOff", 1))
 	a.put("/api/v1/namespaces/shop/events/1", "apiVersion: v1\nkind: Event\nmetadata: {name: '1'}\ntype: Warning\nreason: BackOff\nmessage: back off\ncount: 7\ninvolvedObject: {kind: Pod, name: app-1}\n")
-	err := c.Wait(t.Context(), 200*time.Millisecond, decode(t, notReadyYAML+"---\n"+configMap)...)
-	var not *NotReady
-	if !errors.As(err, &not) {
-		t.Fatal(err)
+	objects := decode(t, notReadyYAML+"---\n"+configMap)
+	ctx, giveUp := context.WithCancelCause(t.Context())
+	all := make(chan []*waiting)
+	go func() { all <- c.awaitAll(ctx, giveUp, objects) }()
+	const pods = "/api/v1/namespaces/shop/pods" // are looked at once the Deployment was seen
+	for !slices.Contains(a.asked("GET"), pods) && pause(t.Context(), 10*time.Millisecond) {
 	}
+	giveUp(errors.New("the time is up"))
+	not := c.account(t.Context(), 0, nil, pending(<-all))
 	not.Waited = time.Second
 	want := `not ready after 1s
 Deployment shop/app: 0 of 1 replicas available

@@ -4,9 +4,10 @@ import (
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 )
 
-// kindConfig is one node that is all there is. Where no port is asked for, kind takes free ones.
-func kindConfig(s Settings) *v1alpha4.Cluster {
+// kindConfig is one node that is all there is. Where no port is asked for, kind takes a free one.
+func kindConfig(s Settings, apiPort int) *v1alpha4.Cluster {
 	config := &v1alpha4.Cluster{
+		Networking: v1alpha4.Networking{APIServerPort: int32(apiPort)},
 		Nodes: []v1alpha4.Node{{
 			Role: v1alpha4.ControlPlaneRole,
 			ExtraPortMappings: []v1alpha4.PortMapping{{

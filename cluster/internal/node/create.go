@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ func Create(ctx context.Context, s Settings, started func(*Cluster)) (*Cluster, 
 	if err := c.admit(ctx, s); err != nil {
 		return nil, err
 	}
+	if c.apiPort, err = freePort(); err != nil {
+		return nil, err
+	}
 	network, err := c.networkID(ctx)
 	if err != nil {
 		return nil, err
@@ -50,10 +54,7 @@ func Create(ctx context.Context, s Settings, started func(*Cluster)) (*Cluster, 
 	if err == nil {
 		return c, nil
 	}
-	if errors.Is(err, ErrExists) { // made by another program since admit: not ours to delete
-		return nil, err
-	}
-	return nil, errors.Join(err, c.undo(ctx, makes))
+	return nil, errors.Join(err, c.undo(ctx, makes, errors.Is(err, ErrExists)))
 }
 
 // admit finds what is wrong with the settings while nothing has been made.
@@ -67,10 +68,38 @@ func (c *Cluster) admit(ctx context.Context, s Settings) error {
 	case len(containers) > 0:
 		return fmt.Errorf("%w: %s; use it, delete it, or choose another name", ErrExists, s.Name)
 	}
+	if err := c.nameFree(ctx); err != nil {
+		return err
+	}
 	if err := portFree(s.HostPort); err != nil {
 		return err
 	}
 	return c.ensureImage(ctx, s)
+}
+
+// nameFree finds a container that has the node's name and is no kind node: kind looks at labels, and would fail later.
+func (c *Cluster) nameFree(ctx context.Context) error {
+	words, err := c.engine.lines(ctx, "ps", "-a", "--filter", "name="+c.node(), "--format", "{{.ID}} {{.Names}}")
+	if err != nil {
+		return err
+	}
+	for i := 1; i < len(words); i += 2 { // the filter finds parts of names, too
+		if slices.Contains(strings.Split(words[i], ","), c.node()) {
+			return fmt.Errorf("%w: a container %s that is no kind node has its node's name; remove it (`%s rm -f -v %s`), or choose another name",
+				ErrExists, c.node(), c.engine.name, c.node())
+		}
+	}
+	return nil
+}
+
+// freePort is one of 127.0.0.1 for the API server. Kind would choose one alike; as we do, it tells our node from one of
+// the same name that another program made since admit.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("%w: none is free on 127.0.0.1: %w", ErrPort, err)
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // validName is kind's own rule; with "-control-plane" behind it the name must still be a host's, of at most 63.
@@ -134,12 +163,13 @@ func (c *Cluster) provision(ctx context.Context, s Settings, makes bool, started
 	stop()
 	if !errors.Is(err, ErrExists) {
 		_ = c.removeContainers(context.WithoutCancel(ctx)) // so that what started still does in the node fails; undo tells errors
-	}
+	} // else nothing of ours runs
 	<-attended
 	return err
 }
 
-// runKind lets kind make the cluster. The kubeconfig that it insists on writing goes to a folder that is removed.
+// runKind lets kind make the cluster. The kubeconfig that it insists on writing goes to a folder that is removed. What
+// failed is retained: kind would delete by label, also another's node; undo removes what is ours.
 func (c *Cluster) runKind(s Settings) error {
 	dir, err := os.MkdirTemp("", "umbra-kind-")
 	if err != nil {
@@ -147,10 +177,11 @@ func (c *Cluster) runKind(s Settings) error {
 	}
 	defer os.RemoveAll(dir)
 	err = c.kind.Create(s.Name,
-		cluster.CreateWithV1Alpha4Config(kindConfig(s)),
+		cluster.CreateWithV1Alpha4Config(kindConfig(s, c.apiPort)),
 		cluster.CreateWithNodeImage(s.Image),
 		cluster.CreateWithKubeconfigPath(filepath.Join(dir, "config")),
 		cluster.CreateWithWaitForReady(0),
+		cluster.CreateWithRetain(true),
 		cluster.CreateWithDisplayUsage(false),
 		cluster.CreateWithDisplaySalutation(false))
 	if err != nil {
@@ -159,18 +190,16 @@ func (c *Cluster) runKind(s Settings) error {
 	return nil
 }
 
-// attend notes in the node which network was made for it, as soon as the node runs, and calls started when the node
-// takes images.
+// attend notes in the node that it is umbra's and which network was made for it, as soon as the node runs, and calls
+// started when the node takes images.
 func (c *Cluster) attend(ctx context.Context, makes bool, started func(*Cluster)) error {
 	soon, cancel := context.WithTimeoutCause(ctx, imagesUp, fmt.Errorf("the node %s did not take images within %s", c.node(), imagesUp))
 	defer cancel()
-	if err := c.await(soon, c.Running); err != nil {
+	if err := c.await(soon, c.ownRuns); err != nil {
 		return err
 	}
-	if makes {
-		if err := c.claimNetwork(soon); err != nil {
-			return err
-		}
+	if err := c.claim(soon, makes); err != nil {
+		return err
 	}
 	if started == nil {
 		return nil
@@ -180,6 +209,14 @@ func (c *Cluster) attend(ctx context.Context, makes bool, started func(*Cluster)
 	}
 	started(c)
 	return ctx.Err()
+}
+
+// ownRuns tells whether the container that kind made for us runs, and not another program's of the same name.
+func (c *Cluster) ownRuns(ctx context.Context) (bool, error) {
+	if own, err := c.own(ctx); err != nil || len(own) == 0 {
+		return false, err
+	}
+	return c.Running(ctx)
 }
 
 func (c *Cluster) takesImages(ctx context.Context) (bool, error) {
@@ -213,8 +250,11 @@ func (c *Cluster) abort(ctx context.Context, created <-chan error) error {
 	for {
 		err := c.removeContainers(ctx)
 		select {
-		case <-created:
-			return nil
+		case failed := <-created:
+			if errors.Is(failed, ErrExists) {
+				return failed
+			}
+			return nil // failed by the deletion, or done before it
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("kind still makes the cluster %s after %s of deleting it", c.name, cleaningUp), err)
 		case <-time.After(retryAfter):
@@ -223,11 +263,16 @@ func (c *Cluster) abort(ctx context.Context, created <-chan error) error {
 }
 
 // undo deletes what a Create that failed has made, also when its context has ended. It looks more than once: a command
-// of kind's that was cut off by an interrupt may have left the engine a container to make that shows a moment later.
-func (c *Cluster) undo(ctx context.Context, makes bool) error {
+// of kind's that was cut off by an interrupt may have left the engine a container to make that shows a moment later. Where
+// another program has the name no container is ours; a network that was made before that showed is.
+func (c *Cluster) undo(ctx context.Context, makes, conflict bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleaningUp)
 	defer cancel()
-	if err := c.remove(ctx, 3); err != nil {
+	takeAway := func() error { return c.remove(ctx, 3) }
+	if conflict {
+		takeAway = func() error { return c.removeVolumes(ctx) }
+	}
+	if err := takeAway(); err != nil {
 		return fmt.Errorf("cleaning up after it: %w", err)
 	}
 	if !makes {

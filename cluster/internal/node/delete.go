@@ -7,23 +7,31 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
 
-// claim is a file in the node with the id of the network that was made for it, so that the last to leave can remove
-// it. A file outlives this program, and goes with the node.
-const claim = "/kind/umbra-network"
+// claimFile is a file in the node that says that umbra made it. It has the id of the network that was made for it, so
+// that the last to leave can remove it; nothing where there was one. A file outlives this program, and goes with the node.
+const claimFile = "/kind/umbra"
+
+// Ours tells whether umbra made the cluster, whether its node runs or was stopped. A cluster that kind alone made, or one
+// that is gone, is not.
+func (c *Cluster) Ours(ctx context.Context) (bool, error) {
+	_, ours, err := c.claimed(ctx)
+	return ours, err
+}
 
 // Delete removes the node, its volumes, and the network that was made for it unless others use it. It is no error
 // where the cluster is gone already. Give it a context that an interrupt does not end.
 func (c *Cluster) Delete(ctx context.Context) error {
-	network := c.claimed(ctx)
+	network, _, unread := c.claimed(ctx)
 	if err := c.remove(ctx, 1); err != nil {
-		return err
+		return errors.Join(err, unread)
 	}
 	if network == "" {
-		return nil
+		return unread
 	}
 	return c.removeNetwork(ctx, network)
 }
@@ -38,7 +46,7 @@ func (c *Cluster) remove(ctx context.Context, calm int) error {
 				return errors.Join(err, last)
 			}
 		}
-		left, err := c.containers(ctx)
+		left, err := c.own(ctx)
 		if err == nil && len(left) == 0 {
 			quiet++
 			last = nil
@@ -63,7 +71,7 @@ func pause(ctx context.Context) error {
 
 // removeContainers asks for it once; no container is no error.
 func (c *Cluster) removeContainers(ctx context.Context) error {
-	ids, err := c.containers(ctx)
+	ids, err := c.own(ctx)
 	if err != nil || len(ids) == 0 {
 		return err
 	}
@@ -71,17 +79,17 @@ func (c *Cluster) removeContainers(ctx context.Context) error {
 	return err
 }
 
-// removeVolumes removes those that go with their container on docker and nerdctl; on podman kind makes them by
-// themselves, labelled with the node's name.
+// removeVolumes removes those that no container uses. On docker and nerdctl they go with their container; on podman kind
+// makes them by themselves, labelled with the node's name.
 func (c *Cluster) removeVolumes(ctx context.Context) error {
 	if c.engine.name != "podman" {
 		return nil
 	}
-	names, err := c.engine.lines(ctx, "volume", "ls", "-q", "--filter", "label="+c.node())
+	names, err := c.engine.lines(ctx, "volume", "ls", "-q", "--filter", "label="+c.node(), "--filter", "dangling=true")
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	_, err = c.engine.output(ctx, quick, append([]string{"volume", "rm", "--force"}, names...)...)
+	_, err = c.engine.output(ctx, quick, append([]string{"volume", "rm"}, names...)...)
 	return err
 }
 
@@ -108,36 +116,47 @@ func (c *Cluster) networkID(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// claimNetwork notes in the node that the network was made for it.
-func (c *Cluster) claimNetwork(ctx context.Context) error {
-	id, err := c.networkID(ctx)
-	if err != nil {
-		return err
+// claim notes in the node that it is umbra's, and the network where that was made for it.
+func (c *Cluster) claim(ctx context.Context, makes bool) error {
+	id := ""
+	if makes {
+		var err error
+		if id, err = c.networkID(ctx); err != nil {
+			return err
+		}
 	}
-	_, err = c.inside(ctx, quick, "sh", "-c", `printf %s "$1" > "$2"`, "sh", id, claim)
+	_, err := c.inside(ctx, quick, "sh", "-c", `printf %s "$1" > "$2"`, "sh", id, claimFile)
 	return err
 }
 
-// claimed is the network that was made for the node, or "". The node may be stopped, so nothing can be run in it.
-func (c *Cluster) claimed(ctx context.Context) string {
-	archive, err := c.engine.output(ctx, quick, "cp", c.node()+":"+claim, "-")
-	if err != nil {
-		return ""
+// claimed reads the claim: the network that was made for the node, or "", and whether there is one at all. The node may
+// be stopped, so nothing can be run in it.
+func (c *Cluster) claimed(ctx context.Context) (network string, ours bool, err error) {
+	archive, err := c.engine.output(ctx, quick, "cp", c.node()+":"+claimFile, "-")
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && noFile.MatchString(err.Error()):
+		return "", false, nil
+	default:
+		return "", false, fmt.Errorf("asking the node %s who made it: %w", c.node(), err)
 	}
-	return onlyFile(archive)
+	if network, err = onlyFile(archive); err != nil {
+		return "", false, fmt.Errorf("%s of the node %s: %w", claimFile, c.node(), err)
+	}
+	return network, true, nil
 }
 
-// onlyFile is the text of a short file that came as tar, or "".
-func onlyFile(archive string) string {
+// noFile is what docker, podman and nerdctl say of a file, or a container, that is not there.
+var noFile = regexp.MustCompile(`(?i)no such (file|container)|could not find the file|could not be found|no container with name`)
+
+// onlyFile is the text of a short file that came as tar.
+func onlyFile(archive string) (string, error) {
 	r := tar.NewReader(strings.NewReader(archive))
 	if _, err := r.Next(); err != nil {
-		return ""
+		return "", err
 	}
 	text, err := io.ReadAll(io.LimitReader(r, 256))
-	if err != nil {
-		return ""
-	}
-	return string(text)
+	return string(text), err
 }
 
 // removeNetwork removes a network of kind's that nobody uses. Containers that are stopped count: the engine would let

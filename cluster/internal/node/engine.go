@@ -129,6 +129,8 @@ var symptoms = []struct {
 	{"address already in use", ErrPort},
 	{"no space left on device", ErrSpace},
 	{"is already in use by container", ErrExists},
+	{"that name is already in use", ErrExists},
+	{"is already used by id", ErrExists},
 	{"node(s) already exist for a cluster", ErrExists},
 	{"cannot connect to the docker daemon", ErrNoEngine},
 	{"failed to connect to the docker api", ErrNoEngine},

@@ -7,9 +7,11 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +70,7 @@ func (s Settings) withDefaults() Settings {
 type Cluster struct {
 	name     string
 	nodePort int32
+	apiPort  int // on this machine, chosen by Create and none else's; 0 where the cluster was found
 	engine   *engine
 	kind     *cluster.Provider
 }
@@ -104,6 +107,46 @@ func (c *Cluster) node() string { return c.name + "-control-plane" }
 // containers are the ids of the cluster's containers, stopped ones too.
 func (c *Cluster) containers(ctx context.Context) ([]string, error) {
 	return c.engine.lines(ctx, "ps", "-a", "-q", "--filter", "label=io.x-k8s.kind.cluster="+c.name)
+}
+
+// own are those of containers that this Cluster made; where it was found, all. Another program may have made its node
+// between our look and kind's: it has another port for its API server.
+func (c *Cluster) own(ctx context.Context) ([]string, error) {
+	all, err := c.containers(ctx)
+	if err != nil || c.apiPort == 0 {
+		return all, err
+	}
+	var own []string
+	for _, id := range all {
+		bindings, err := c.engine.output(ctx, quick, "inspect", "-f", "{{json .HostConfig.PortBindings}}", id)
+		if err != nil {
+			if noObject.MatchString(err.Error()) { // gone since
+				continue
+			}
+			return nil, err
+		}
+		// nerdctl before 2.1 does not tell bindings.
+		if c.engine.name == "nerdctl" && bindings == "null" || publishes(bindings, c.apiPort) {
+			own = append(own, id)
+		}
+	}
+	return own, nil
+}
+
+var noObject = regexp.MustCompile(`(?i)no such (object|container)`)
+
+// publishes tells from HostConfig.PortBindings whether the API server's port leads to a port of this machine.
+func publishes(bindings string, port int) bool {
+	var in map[string][]struct{ HostPort string }
+	if json.Unmarshal([]byte(bindings), &in) != nil {
+		return false
+	}
+	for _, b := range in[strconv.Itoa(apiPort)+"/tcp"] {
+		if b.HostPort == strconv.Itoa(port) {
+			return true
+		}
+	}
+	return false
 }
 
 // Running tells whether the node's container runs; after a restart of the machine it may not.
