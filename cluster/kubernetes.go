@@ -161,26 +161,34 @@ const pollEvery = 50 * time.Millisecond
 // configured holds what each gateway was given against the model of the manifests.
 func (m *onKubernetes) configured(ctx context.Context) error {
 	for _, g := range m.gateways {
-		dump, err := g.admin.ConfigDump(ctx)
-		if err != nil {
+		if err := g.configured(ctx, m.spec.Table); err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
-		}
-		routes, err := envoy.Routes(dump, m.spec.Table)
-		if err != nil {
-			return fmt.Errorf("gateway %s: %w", g.name, err)
-		}
-		if err := mesh.Differences(m.spec.Table, &mesh.State{Routes: routes}); err != nil {
-			return fmt.Errorf("gateway %s: %w", g.name, err)
-		}
-		differences, err := envoy.Compare(dump, m.spec.Table)
-		if err != nil {
-			return fmt.Errorf("gateway %s: %w", g.name, err)
-		}
-		if len(differences) > 0 {
-			return fmt.Errorf("gateway %s is not configured as the manifests say:\n%s", g.name, listed(differences))
 		}
 	}
 	return nil
+}
+
+func (g *gatewayPod) configured(ctx context.Context, t *route.Table) error {
+	dump, routes, err := g.given(ctx, t)
+	if err != nil {
+		return err
+	}
+	if err := mesh.Differences(t, &mesh.State{Routes: routes}); err != nil {
+		return err
+	}
+	differences, err := envoy.Compare(dump, t)
+	if err == nil && len(differences) > 0 {
+		err = fmt.Errorf("it is not configured as the manifests say:\n%s", listed(differences))
+	}
+	return err
+}
+
+// given reads what a gateway was given, and which of the model's routes that is.
+func (g *gatewayPod) given(ctx context.Context, t *route.Table) (dump []byte, routes []mesh.Route, err error) {
+	if dump, err = g.admin.ConfigDump(ctx); err == nil {
+		routes, err = envoy.Routes(dump, t)
+	}
+	return dump, routes, err
 }
 
 func listed(differences []envoy.Difference) string {
@@ -338,11 +346,7 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 		at[list[i].Status.PodIP] = &list[i]
 	}
 	for i, g := range m.gateways {
-		dump, err := g.admin.ConfigDump(ctx)
-		if err != nil {
-			return fmt.Errorf("gateway %s: %w", g.name, err)
-		}
-		routes, err := envoy.Routes(dump, m.spec.Table)
+		_, routes, err := g.given(ctx, m.spec.Table)
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
 		}
