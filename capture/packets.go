@@ -69,7 +69,7 @@ func (p *pipeline) take(one *packet.Packet) {
 	if len(p.o.Ports) > 0 && !p.wanted(one.TCP.SrcPort) && !p.wanted(one.TCP.DstPort) {
 		return
 	}
-	p.assembler.Packet(one.Net, &one.TCP, one.Missing, one.At)
+	p.assembler.Packet(one.From, one.To, &one.TCP, one.Missing, one.At)
 }
 
 func (p *pipeline) wanted(port layers.TCPPort) bool { return slices.Contains(p.o.Ports, int(port)) }
@@ -174,7 +174,7 @@ func (p *pipeline) follow(from *packet.Live) error {
 		} else if err != nil {
 			return err
 		}
-		p.assembler.Packet(one.Net, &one.TCP, one.Missing, one.At)
+		p.assembler.Packet(one.From, one.To, &one.TCP, one.Missing, one.At)
 		if one.At.Sub(flushed) > flushEvery {
 			flushed = one.At
 			if err := p.w.Flush(); err != nil {

@@ -194,7 +194,7 @@ func (g *gatewayPod) given(ctx context.Context, t *route.Table) (dump []byte, ro
 func listed(differences []envoy.Difference) string {
 	var lines []string
 	for _, d := range differences {
-		lines = append(lines, fmt.Sprintf("  route %s (%s:%d), %s: the manifests say %s, the gateway has %s", d.Route, d.File, d.Line, d.What, d.Manifests, d.Gateway))
+		lines = append(lines, "  "+d.String())
 	}
 	return strings.Join(lines, "\n")
 }

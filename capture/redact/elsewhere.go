@@ -17,7 +17,7 @@ type elsewhere struct {
 // note sees each value that a header's rule replaces. An authority that stands in a cookie by chance is left.
 func (e *elsewhere) note(u *rule, value string) {
 	value = strings.TrimSpace(value)
-	if e.session != "" && e.sessionRule == nil {
+	if e.session != "" && e.sessionRule == nil && (strings.IndexByte(value, ':') >= 0 || !e.hasColon()) {
 		address, _, _ := strings.Cut(e.session, "#")
 		if isPart(value, e.session) || address != "" && isPart(value, address) {
 			e.sessionRule = u
@@ -26,6 +26,12 @@ func (e *elsewhere) note(u *rule, value string) {
 	if e.authority != "" && e.authorityRule == nil && (value == e.authority || !u.byDefault && isPart(value, e.authority)) {
 		e.authorityRule = u
 	}
+}
+
+// hasColon tells of a session whose address has a colon, as most have: it stands only in values that have one too.
+func (e *elsewhere) hasColon() bool {
+	colon := strings.IndexByte(e.session, ':')
+	return colon >= 0 && strings.IndexByte(e.session[:colon], '#') < 0
 }
 
 // replaceElsewhere replaces the session and the authority where a header's rule has replaced them. A rule for Host is one for

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"umbra/internal/traffic"
 )
@@ -51,11 +52,33 @@ func (t *headerTable) find(name string) *headerEntry {
 	return nil
 }
 
-// untouched remembers headers in which there was nothing to redact, by their names the last one each: most come again with the
-// next request, and are the same texts in memory.
-type untouched [256]traffic.Header
+// untouched remembers headers in which there was nothing to redact: most come again, and are the same texts in memory. Each
+// name has places of its own, as many values of some names never come again.
+type untouched struct {
+	last  [256]traffic.Header // by name
+	older [256 * ways]traffic.Header
+}
 
-func (u *untouched) last(h *traffic.Header) *traffic.Header { return &u[slotOf(h[0])] }
+// ways is how many values of a name are remembered beside the last one. It is a power of two.
+const ways = 16
+
+// has tells whether a header is remembered. If it is not, it may be put where place says.
+func (u *untouched) has(h *traffic.Header, seed maphash.Seed) (place *traffic.Header, ok bool) {
+	slot := int(slotOf(h[0]))
+	last := &u.last[slot]
+	if *last == *h {
+		return nil, true
+	}
+	if len(h[0])+len(h[1]) > maxRememberedValue {
+		return nil, false
+	}
+	place = &u.older[slot*ways+int(maphash.String(seed, h[1])%ways)]
+	if *place != *h {
+		return place, false
+	}
+	*last = *h
+	return nil, true
+}
 
 // dropped marks header lines to remove: no line has this name.
 const dropped = "\x00"
@@ -64,8 +87,8 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 	drop := false
 	for i := range lines {
 		h := &lines[i]
-		last := r.untouched.last(h)
-		if *last == *h {
+		place, ok := r.untouched.has(h, r.seed)
+		if ok {
 			continue
 		}
 		name := h[0]
@@ -88,8 +111,8 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 		case e != nil && e.rule != nil:
 			h[1] = r.headerValue(e, h[1])
 		case e == nil && len(r.patterns) == 0 && !holdsURL(h[1]):
-			if len(h[0])+len(h[1]) <= maxRememberedValue {
-				*last = *h
+			if place != nil {
+				*place = *h
 			}
 		default:
 			h[1] = r.otherHeader(e, h[1])
@@ -104,9 +127,16 @@ func (r *Redactor) headerLines(lines []traffic.Header) []traffic.Header {
 // headerValue redacts the value of a header that a rule names. Most values come again and again, so the last ones are remembered.
 func (r *Redactor) headerValue(e *headerEntry, value string) string {
 	r.note(e.rule, value)
+	near := r.near(value)
+	if near.rule == e.rule && near.name == e.name && sameText(near.value, value) {
+		r.addAgain(e.rule, inHeader, near.replaced)
+		return near.redacted
+	}
 	m := r.remembered(e, value)
 	if m.rule == e.rule && m.name == e.name && m.value == value {
 		r.addAgain(e.rule, inHeader, m.replaced)
+		*near = *m
+		near.value = value
 		return m.redacted
 	}
 	had := e.rule.counts[inHeader].values
@@ -125,15 +155,25 @@ type memory struct {
 	replaced        int64 // how many values were counted
 }
 
-// maxMemories bounds the memories; each takes at most a few KiB. It is a power of two.
-const maxMemories = 1024
+// Bounds of the memories; each takes at most a few KiB. They are powers of two.
+const (
+	maxMemories = 1024
+	maxNear     = 128
+)
 
 func (r *Redactor) remembered(e *headerEntry, value string) *memory {
-	if r.memories == nil {
-		r.memories = make([]memory, maxMemories)
-		r.seed = maphash.MakeSeed()
-	}
 	return &r.memories[(maphash.String(r.seed, value)^uint64(len(e.name)))%maxMemories]
+}
+
+// near gives the memory of a value by where its text lies, as who reads a capture gives the same text again where it can.
+func (r *Redactor) near(value string) *memory {
+	at := uintptr(unsafe.Pointer(unsafe.StringData(value)))
+	return &r.nearest[(at>>4^at>>11)%maxNear]
+}
+
+// sameText tells whether two texts are one in memory, so that nobody has to look at their bytes.
+func sameText(a, b string) bool {
+	return len(a) == len(b) && unsafe.StringData(a) == unsafe.StringData(b)
 }
 
 // structured redacts the value of a header and keeps its structure.

@@ -28,7 +28,9 @@ func TestMemoryChangesNothing(t *testing.T) {
 			forgets, _ := New(rules, key)
 			for i := range 3 * maxMemories {
 				got, want := headersOf(i), headersOf(i)
-				forgets.memories, forgets.untouched = nil, untouched{}
+				clear(forgets.memories)
+				clear(forgets.nearest)
+				forgets.untouched = untouched{}
 				if err := remembers.Request(&got); err != nil {
 					t.Fatal(err)
 				}
@@ -57,6 +59,42 @@ func headersOf(i int) traffic.Request {
 	return traffic.Request{Session: fmt.Sprintf("10.0.0.%d#%d", i%3, i), Method: "GET", Authority: value, Path: "/", Headers: slices.Delete(headers, i%5, i%5+1)}
 }
 
+// TestMemoryOfTexts checks what is remembered by where a text lies: the same value in the same text, in another one, and a shorter
+// one that begins where a known one does.
+func TestMemoryOfTexts(t *testing.T) {
+	r, err := New(Rules{}, bytes.Repeat([]byte("k"), minKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := "abcdefgh-session"
+	first := map[string]string{}
+	for range 3 {
+		for _, name := range []string{"X-Api-Key", "Authorization"} {
+			for _, value := range []string{long, long[:8], string([]byte(long))} {
+				q := traffic.Request{Path: "/", Headers: []traffic.Header{{name, value}}}
+				if err := r.Request(&q); err != nil {
+					t.Fatal(err)
+				}
+				got := q.Headers[0][1]
+				if was, ok := first[name+value]; got == value || ok && got != was {
+					t.Errorf("%s: %s became %s, and before %s", name, value, got, was)
+				}
+				first[name+value] = got
+			}
+		}
+	}
+	if first["X-Api-Key"+long] == first["X-Api-Key"+long[:8]] {
+		t.Error("two values became one")
+	}
+	var values int64
+	for _, c := range r.Report().Counts {
+		values += c.Values
+	}
+	if values != 18 {
+		t.Errorf("%d values are counted, want 18", values)
+	}
+}
+
 // TestMemoryIsBounded checks that long values are not remembered.
 func TestMemoryIsBounded(t *testing.T) {
 	r, err := New(Rules{}, bytes.Repeat([]byte("k"), minKey))
@@ -67,7 +105,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if err := r.Request(&traffic.Request{Path: "/", Headers: []traffic.Header{{"Cookie", long}, {"Accept", long}}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range r.memories {
+	for _, m := range slices.Concat(r.memories, r.nearest) {
 		if m.rule != nil {
 			t.Errorf("a value of %d bytes is remembered", len(m.value))
 		}

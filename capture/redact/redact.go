@@ -32,6 +32,7 @@ type Redactor struct {
 
 	untouched untouched
 	memories  []memory // of headers' values, by their hash
+	nearest   []memory // of those that came again, by where their texts lie
 	seed      maphash.Seed
 
 	unpack unpacker
@@ -43,7 +44,8 @@ func New(rules Rules, key []byte) (*Redactor, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	r := &Redactor{pseudonyms: newPseudonyms(key), keyed: rules.KeyedDigests}
+	r := &Redactor{pseudonyms: newPseudonyms(key), keyed: rules.KeyedDigests, seed: maphash.MakeSeed(),
+		memories: make([]memory, maxMemories), nearest: make([]memory, maxNear)}
 	r.nested = r.rule("nested too deep", "")
 	var errs []error
 	if !rules.NoDefaults {

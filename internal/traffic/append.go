@@ -49,7 +49,7 @@ func appendResponse(b []byte, r *Response) []byte {
 }
 
 func appendHeader(b []byte, h *Header) []byte {
-	if !plain(h[0]) || !plain(h[1]) {
+	if (mixed(h[0])|mixed(h[1]))&high != 0 {
 		b = append(b, '[')
 		b = appendText(b, h[0])
 		b = append(b, ',')
@@ -80,23 +80,21 @@ func appendText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain tells whether a text is printable ASCII without quotes and backslashes. It looks at eight bytes at once, the last of
-// which it may look at twice.
-func plain(s string) bool {
-	const high = 0x8080808080808080
+// high are the high bits of eight bytes.
+const high = 0x8080808080808080
+
+// plain tells whether a text is printable ASCII without quotes and backslashes.
+func plain(s string) bool { return mixed(s)&high == 0 }
+
+// mixed sets a high bit where a text is not plain. It looks at eight bytes at once, the last of which it may look at twice.
+func mixed(s string) (any uint64) {
 	if len(s) < 8 {
-		for i := range len(s) {
-			if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-				return false
-			}
-		}
-		return true
+		return specials(few(s))
 	}
-	special := uint64(0)
 	for i := 0; i < len(s)-8; i += 8 {
-		special |= specials(eight(s[i:]))
+		any |= specials(eight(s[i:]))
 	}
-	return (special|specials(eight(s[len(s)-8:])))&high == 0
+	return any | specials(eight(s[len(s)-8:]))
 }
 
 // specials sets the high bit of a byte of x that is not plain, and of none where all are: of x, the high bit of a byte of
@@ -113,6 +111,26 @@ func eight(s string) uint64 {
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
+// few gives a text of less than eight bytes as eight of them, some of which may come twice; none of a text is eight plain ones.
+func few(s string) uint64 {
+	if len(s) >= 4 {
+		return uint64(four(s)) | uint64(four(s[len(s)-4:]))<<32
+	}
+	all := uint64(spaces)
+	for i := range len(s) {
+		all = all<<8 | uint64(s[i])
+	}
+	return all
+}
+
+// spaces are eight of them, which are plain.
+const spaces = 0x2020202020202020
+
+func four(s string) uint32 {
+	_ = s[3]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+}
+
 func appendEscaped(b []byte, s string) []byte {
 	text, _ := json.Marshal(s) // a string cannot fail
 	return append(b, text...)
@@ -120,28 +138,29 @@ func appendEscaped(b []byte, s string) []byte {
 
 // Textual tells whether a traffic file can hold the request as it was: JSON would change texts that are no UTF-8.
 func Textual(r *Request) bool {
+	any := bits(r.Path) | bits(r.Authority) | bits(r.Method)
 	for i := range r.Headers {
-		if h := &r.Headers[i]; !textual(h[0]) || !textual(h[1]) {
+		any |= bits(r.Headers[i][0]) | bits(r.Headers[i][1])
+	}
+	return any&high == 0 || isUTF8(r)
+}
+
+func isUTF8(r *Request) bool {
+	for i := range r.Headers {
+		if h := &r.Headers[i]; !utf8.ValidString(h[0]) || !utf8.ValidString(h[1]) {
 			return false
 		}
 	}
-	return textual(r.Path) && textual(r.Authority) && textual(r.Method)
+	return utf8.ValidString(r.Path) && utf8.ValidString(r.Authority) && utf8.ValidString(r.Method)
 }
 
-func textual(s string) bool { return ascii(s) || utf8.ValidString(s) }
-
-// ascii looks at eight bytes at once, as plain does.
-func ascii(s string) bool {
-	const high = 0x8080808080808080
-	any := uint64(0)
+// bits sets a high bit where a text is not ASCII. It looks at eight bytes at once, as mixed does.
+func bits(s string) (any uint64) {
 	if len(s) < 8 {
-		for i := range len(s) {
-			any |= uint64(s[i])
-		}
-		return any < utf8.RuneSelf
+		return few(s)
 	}
 	for i := 0; i < len(s)-8; i += 8 {
 		any |= eight(s[i:])
 	}
-	return (any|eight(s[len(s)-8:]))&high == 0
+	return any | eight(s[len(s)-8:])
 }

@@ -12,6 +12,9 @@ import (
 // headerRoom is what an Archive keeps free for its header, which is known only at the end.
 const headerRoom = 16 << 10
 
+// window is how far back repetition is looked for: no more than what stays in a processor's cache.
+const window = 1 << 20
+
 // Archive writes a traffic file whose header is known last. Until Close the file is called path + ".part" and says of itself
 // that it is partial; it can be read as far as it was flushed. It is not safe for concurrent use.
 type Archive struct {
@@ -33,7 +36,7 @@ func CreateArchive(path string, provisional FileHeader) (*Archive, error) {
 		_, err = f.Seek(headerRoom, io.SeekStart)
 	}
 	if err == nil {
-		a.lines.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
+		a.lines.zstd, err = zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false))
 	}
 	if err != nil {
 		a.Abandon()

@@ -135,7 +135,7 @@ func BenchmarkArchive(b *testing.B) {
 	}
 }
 
-// TestPlain holds plain and ascii against looking at each byte: each of the bytes at each place of texts of several lengths.
+// TestPlain holds plain and bits against looking at each byte: each of the bytes at each place of texts of several lengths.
 func TestPlain(t *testing.T) {
 	for n := range 26 {
 		for at := range n {
@@ -145,13 +145,13 @@ func TestPlain(t *testing.T) {
 				if want := c >= ' ' && c < 0x80 && c != '"' && c != '\\'; plain(string(b)) != want {
 					t.Fatalf("plain(%q) is not %v", b, want)
 				}
-				if want := c < 0x80; ascii(string(b)) != want {
-					t.Fatalf("ascii(%q) is not %v", b, want)
+				if want := c < 0x80; (bits(string(b))&high == 0) != want {
+					t.Fatalf("%q is ASCII: not %v", b, want)
 				}
 			}
 		}
 	}
-	if !plain("") || !ascii("") {
+	if !plain("") || bits("")&high != 0 {
 		t.Error("an empty text is neither")
 	}
 }

@@ -17,20 +17,19 @@ type requestHead struct {
 	upgrade                         bool // it asks for another protocol
 }
 
-// parseRequest reads a whole head whose lines end at m.ends; false where it is malformed. The headers are appended to into.
+// parseRequest reads a whole head that m has scanned; false where it is malformed. The headers are appended to into.
 func (m *Memo) parseRequest(b []byte, into []traffic.Header) (requestHead, bool) {
-	c := cursor{b: b, ends: m.ends}
+	c := cursor{b: b, spans: m.spans}
 	from, to := c.line()
 	var h requestHead
 	if !h.requestLine(m.keep(b[from:to])) {
 		return h, false
 	}
-	if room := len(m.ends) - 2; cap(into) < room {
+	if room := len(m.spans) - 2; cap(into) < room {
 		into = make([]traffic.Header, 0, room)
 	}
 	h.headers = into
 	host, folded := "", false
-	m.last = nil
 	for !c.atEnd() {
 		header, kind, ok := m.nextField(&c, &folded)
 		if !ok {
@@ -58,8 +57,12 @@ func (m *Memo) parseRequest(b []byte, into []traffic.Header) (requestHead, bool)
 // nextField reads the next field. The lines of one that goes over several are not looked at for bytes that must not stand there.
 func (m *Memo) nextField(c *cursor, folded *bool) (traffic.Header, kind, bool) {
 	if !c.folds() {
+		s := c.span()
 		from, to := c.line()
-		return m.field(c.b[from:to])
+		if l := s.line; l != nil {
+			return l.header, l.kind, true
+		}
+		return m.newField(s.hash, c.b[from:to])
 	}
 	*folded = true
 	f, ok := c.field()
@@ -129,23 +132,32 @@ type responseHead struct {
 	h2c     bool // its Upgrade names h2c
 }
 
-// parseResponse reads a whole head whose lines end at ends; false where it is malformed.
-func parseResponse(b []byte, ends []int32) (responseHead, bool) {
+// parseResponse reads a whole head that m has scanned; false where it is malformed.
+func (m *Memo) parseResponse(b []byte) (responseHead, bool) {
 	var h responseHead
-	c := cursor{b: b, ends: ends}
+	c := cursor{b: b, spans: m.spans}
 	from, to := c.line()
 	if !h.statusLine(b[from:to]) {
 		return h, false
 	}
 	for !c.atEnd() {
+		s, folds := c.span(), c.folds()
+		if l := s.line; l != nil && !folds {
+			h.field(l.kind, l.header[1])
+			c.line()
+			continue
+		}
 		n, ok := c.name()
 		if !ok {
 			return h, false
 		}
+		if !folds {
+			m.learn(s.hash, withoutCR(b[c.at:s.end-1]))
+		}
 		switch n {
 		case len("upgrade"), len("content-length"), len("transfer-encoding"):
 			f, _ := c.field()
-			h.field(b[f.name:f.nameEnd], b[f.value:f.valueEnd], f.folded)
+			h.field(kindOf(b[f.name:f.nameEnd]), textOf(b[f.value:f.valueEnd], f.folded))
 		default:
 			c.skip()
 		}
@@ -154,14 +166,14 @@ func parseResponse(b []byte, ends []int32) (responseHead, bool) {
 }
 
 // field takes a field that may say how the answer goes on.
-func (h *responseHead) field(name, value []byte, folded bool) {
-	switch kindOf(name) {
+func (h *responseHead) field(k kind, value string) {
+	switch k {
 	case upgradeField:
-		h.h2c = h.h2c || strings.EqualFold(textOf(value, folded), "h2c")
+		h.h2c = h.h2c || strings.EqualFold(value, "h2c")
 	case lengthField:
 		contentLength(&h.framing, value) // a fold in it is no digit
 	case transferField:
-		h.framing.transferEncoding(textOf(value, folded))
+		h.framing.transferEncoding(value)
 	}
 }
 
@@ -230,15 +242,18 @@ func (f *framing) transferEncoding(value string) {
 
 // cursor goes through a whole head, line by line.
 type cursor struct {
-	b    []byte
-	ends []int32 // of its lines, behind their LF
-	at   int     // where the next line begins
-	n    int     // and which one it is
+	b     []byte
+	spans []span // its lines
+	at    int    // where the next line begins
+	n     int    // and which one it is
 }
+
+// span is the next line.
+func (c *cursor) span() *span { return &c.spans[c.n] }
 
 // line gives where the next line begins and ends, its line end left out.
 func (c *cursor) line() (from, to int) {
-	from, c.at = c.at, int(c.ends[c.n])
+	from, c.at = c.at, int(c.spans[c.n].end)
 	c.n++
 	to = c.at - 1
 	if to > from && c.b[to-1] == '\r' {
@@ -248,7 +263,7 @@ func (c *cursor) line() (from, to int) {
 }
 
 // atEnd tells whether only the empty line is left.
-func (c *cursor) atEnd() bool { return c.n >= len(c.ends)-1 }
+func (c *cursor) atEnd() bool { return c.n >= len(c.spans)-1 }
 
 // name gives how long the next field's name is; false where the line is no field.
 func (c *cursor) name() (int, bool) {
@@ -262,14 +277,14 @@ func (c *cursor) name() (int, bool) {
 // skip goes behind the next field.
 func (c *cursor) skip() {
 	for folds := true; folds; c.n++ {
-		c.at = int(c.ends[c.n])
+		c.at = int(c.spans[c.n].end)
 		folds = c.b[c.at] == ' ' || c.b[c.at] == '\t' // a head's last line is empty, so there is a byte
 	}
 }
 
 // folds tells whether the line behind the next one goes on with its value. Behind a field's line there is one at least.
 func (c *cursor) folds() bool {
-	next := c.b[c.ends[c.n]]
+	next := c.b[c.spans[c.n].end]
 	return next == ' ' || next == '\t'
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -11,12 +12,30 @@ import (
 // parsed reads a request's head with a Memo, through a reader as the parser does; false where it is malformed or does not end.
 func parsed(m *Memo, text string) (requestHead, bool) {
 	r := reader{limit: 1 << 20, memo: m}
-	_, _, b := r.next([]byte(text))
-	event, part, _ := r.next(b)
-	if event != head {
+	return r.request(text, len(text))
+}
+
+// request reads a request's head that comes in two segments, the first one of which ends at cut.
+func (r *reader) request(text string, cut int) (requestHead, bool) {
+	part, ok := r.whole(text, cut)
+	if !ok {
 		return requestHead{}, false
 	}
-	return m.parseRequest(part, nil)
+	return r.memo.parseRequest(part, nil)
+}
+
+func (r *reader) whole(text string, cut int) ([]byte, bool) {
+	r.state = between
+	for _, b := range [][]byte{[]byte(text[:cut]), []byte(text[cut:])} {
+		event, part, rest := r.next(b)
+		if event == begin {
+			event, part, _ = r.next(rest)
+		}
+		if event == head {
+			return part, true
+		}
+	}
+	return nil, false
 }
 
 func TestMemoRemembers(t *testing.T) {
@@ -78,12 +97,69 @@ func TestMemoIsBounded(t *testing.T) {
 		parsed(m, text)
 		parsed(m, text)
 	}
-	held := len(m.lines) * lineSize
+	held := len(m.lines) * int(unsafe.Sizeof(line{})+unsafe.Sizeof(slot{}))
 	for _, l := range m.lines {
 		held += len(l.text)
 	}
 	if held > size || remembered(m) < len(m.lines)/2 {
 		t.Errorf("%d bytes are held in %d lines", held, remembered(m))
+	}
+}
+
+// TestMemoKeepsWhatWasFound checks that a line of a head is not replaced by another one of the same head before that is parsed: of
+// 16 places and 40 lines, many want the same one.
+func TestMemoKeepsWhatWasFound(t *testing.T) {
+	m := NewMemo(0)
+	r := reader{limit: 1 << 20, memo: m}
+	for i := range 300 {
+		var text strings.Builder
+		text.WriteString("GET / HTTP/1.1\r\n")
+		for j := range 40 {
+			fmt.Fprintf(&text, "A: %d\r\n", (i+j*j)%60)
+		}
+		text.WriteString("\r\n")
+		want, _ := parsed(NewMemo(0), text.String())
+		got, ok := r.request(text.String(), min(i, text.Len()))
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(requestHead{}, framing{})); !ok || diff != "" {
+			t.Fatalf("head %d: %v %s", i, ok, diff)
+		}
+	}
+}
+
+// TestOutline checks that the lines of the last head are found where the next one has others between them, lacks one, or ends early.
+func TestOutline(t *testing.T) {
+	m := NewMemo(1 << 20)
+	r := reader{limit: 1 << 20, memo: m}
+	const first = "GET / HTTP/1.1\r\nA: a\r\nB: b\r\nC: c\r\n\r\n"
+	for range 3 {
+		r.request(first, len(first))
+	}
+	if n := len(r.outline.lines); n != 3 {
+		t.Fatalf("the outline has %d lines, want 3", n)
+	}
+	for _, text := range []string{"GET / HTTP/1.1\r\nA: a\r\nX: 1\r\nB: b\r\nC: c\r\n\r\n", "GET / HTTP/1.1\r\nA: a\r\nC: c\r\n\r\n", "GET / HTTP/1.1\nA: a\nB: bb\r\nC: c\r\n d\r\n\r\n", first} {
+		want, _ := parsed(NewMemo(0), text)
+		got, ok := r.request(text, len(text))
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(requestHead{}, framing{})); !ok || diff != "" {
+			t.Errorf("%q: %v %s", text, ok, diff)
+		}
+	}
+}
+
+// TestOutlineIsBounded checks what a connection keeps of a head of many lines.
+func TestOutlineIsBounded(t *testing.T) {
+	r := reader{limit: 1 << 20, memo: NewMemo(1 << 22)}
+	var text strings.Builder
+	text.WriteString("GET / HTTP/1.1\r\n")
+	for i := range 500 {
+		fmt.Fprintf(&text, "A: %d\r\n", i)
+	}
+	text.WriteString("\r\n")
+	for range 3 {
+		r.request(text.String(), text.Len())
+	}
+	if n := len(r.outline.lines); n != maxOutline {
+		t.Errorf("the outline has %d lines, want %d", n, maxOutline)
 	}
 }
 
@@ -93,14 +169,35 @@ func FuzzMemo(f *testing.F) {
 	f.Add("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
 	f.Add("GET / HTTP/1.1\r\nA: b\r\n\r\n", "GET / HTTP/1.1\r\nA: b\r\r\n\r\n")
 	f.Add("GET / HTTP/1.1\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n", "GET / HTTP/1.1\r\nA\r\n :b\r\n\r\n")
+	f.Add("GET / HTTP/1.1\r\nA: b\r\nC: d\r\n\r\n", "GET / HTTP/1.1\r\nC: d\r\nA: b\r\n e\r\n\r\n")
+	f.Add("HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: 1\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 2\r\nServer: a\r\n\r\n")
 	f.Fuzz(func(t *testing.T, first, second string) {
 		m := NewMemo(0)
-		for _, text := range []string{first, second, first, second, second, first} {
+		r := reader{limit: 1 << 20, memo: m}
+		for i, text := range []string{first, second, first, second, second, first} {
 			want, wantOK := parsed(NewMemo(0), text)
-			got, ok := parsed(m, text)
+			cut := len(text)
+			if i > 3 {
+				cut /= 2
+			}
+			got, ok := r.request(text, cut)
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(requestHead{}, framing{})); ok != wantOK || ok && diff != "" {
 				t.Fatalf("%q: %v, want %v %s", text, ok, wantOK, diff)
 			}
+			wantAnswer, wantOK := (&reader{limit: 1 << 20, memo: NewMemo(0)}).response(text, len(text))
+			answer, ok := r.response(text, cut)
+			if answer != wantAnswer || ok != wantOK {
+				t.Fatalf("%q: %+v %v, want %+v %v", text, answer, ok, wantAnswer, wantOK)
+			}
 		}
 	})
+}
+
+// response reads an answer's head as request does.
+func (r *reader) response(text string, cut int) (responseHead, bool) {
+	part, ok := r.whole(text, cut)
+	if !ok {
+		return responseHead{}, false
+	}
+	return r.memo.parseResponse(part)
 }

@@ -42,10 +42,12 @@ type reader struct {
 	state  state
 	head   []byte // the begin of a head that came in several segments
 	line   int    // where in it the line begins whose end was not seen yet
-	memo   *Memo
-	left   int64 // bytes of the body or of the chunk
-	unsure bool  // of a body of which nothing was seen yet: see body
+	left   int64  // bytes of the body or of the chunk
+	unsure bool   // of a body of which nothing was seen yet: see body
 	chunk  chunk
+
+	memo    *Memo
+	outline outline
 }
 
 // segment prepares for a segment and tells whether there is anything to read in it.
@@ -85,12 +87,16 @@ func (r *reader) skipEmptyLines(b []byte) (event, []byte, []byte) {
 func (r *reader) readHead(b []byte) (event, []byte, []byte) {
 	had := len(r.head)
 	text := b
+	var size int
+	var ok bool
 	if had > 0 {
 		r.head = append(r.head, b...)
 		text = r.head
+		size, ok = r.findEnd(text)
+	} else {
+		size, ok = r.memo.scan(text, &r.outline)
+		r.line = size
 	}
-	r.memo.startHead()
-	size, ok := r.findEnd(text)
 	switch {
 	case !ok && len(text) > r.limit || size > r.limit:
 		return r.fail()
@@ -101,12 +107,12 @@ func (r *reader) readHead(b []byte) (event, []byte, []byte) {
 		return more, nil, nil
 	}
 	if had > 0 { // others may have read a head since its begin
-		r.memo.findEnds(text[:size])
+		r.memo.scan(text[:size], &r.outline)
 	}
 	return head, text[:size], b[size-had:]
 }
 
-// findEnd gives the size of the head, its last line included.
+// findEnd gives the size of a head that came in several segments, its last line included.
 func (r *reader) findEnd(text []byte) (int, bool) {
 	for {
 		n := bytes.IndexByte(text[r.line:], '\n')
@@ -115,7 +121,6 @@ func (r *reader) findEnd(text []byte) (int, bool) {
 		}
 		from := r.line
 		r.line += n + 1
-		r.memo.ends = append(r.memo.ends, int32(r.line))
 		if n == 0 || n == 1 && text[from] == '\r' {
 			return r.line, true
 		}

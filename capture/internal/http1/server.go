@@ -62,7 +62,7 @@ func (p *Parser) fromServer(b []byte, at time.Time) {
 
 // responseHead finds the request that the answer is for and tells the reader what follows.
 func (p *Parser) responseHead(b []byte, at time.Time) {
-	h, ok := parseResponse(b, p.Memo.ends)
+	h, ok := p.Memo.parseResponse(b)
 	switch {
 	case !ok:
 		p.breakResponse()
@@ -145,10 +145,25 @@ func (p *Parser) result() traffic.Response {
 		if !r.summed {
 			r.hash.Sum(r.sum[:0])
 		}
-		hex.Encode(r.digest[:], r.sum[:])
+		r.encode()
 		digest = p.Memo.keep(r.digest[:])
 	}
 	return traffic.Response{Status: r.status, Latency: r.last.Sub(r.q.start), BodySHA256: digest}
+}
+
+// pairs are the bytes in hexadecimal. Each answer has a digest, so that encoding/hex, which goes by halves of bytes, shows.
+var pairs = func() (p [256][2]byte) {
+	for i := range p {
+		hex.Encode(p[i][:], []byte{byte(i)})
+	}
+	return p
+}()
+
+func (r *response) encode() {
+	for i, c := range r.sum {
+		p := &pairs[c]
+		r.digest[2*i], r.digest[2*i+1] = p[0], p[1]
+	}
 }
 
 // endResponse pairs a whole answer with its request.

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"umbra/capture/internal/exchange"
@@ -17,9 +16,9 @@ import (
 
 // packet is a segment of a captured connection.
 type packet struct {
-	flow gopacket.Flow
-	tcp  layers.TCP
-	at   time.Time
+	from, to netip.Addr
+	tcp      layers.TCP
+	at       time.Time
 }
 
 // talk makes the packets of a connection whose client waits for each answer and then thinks for a while. Some messages come in
@@ -35,7 +34,7 @@ func talk(r *rand.Rand, port, exchanges int, think time.Duration, least int) []p
 		t := layers.TCP{SrcPort: layers.TCPPort(ends[d].Port()), DstPort: layers.TCPPort(ends[o].Port()), Seq: seq[d], Ack: seq[o], SYN: syn}
 		t.ACK = !syn || d == exchange.FromServer
 		t.Payload = []byte(text)
-		all = append(all, packet{gopacket.NewFlow(layers.EndpointIPv4, ends[d].Addr().AsSlice(), ends[o].Addr().AsSlice()), t, now})
+		all = append(all, packet{ends[d].Addr(), ends[o].Addr(), t, now})
 		seq[d] += uint32(len(text))
 		if syn {
 			seq[d]++
@@ -88,7 +87,7 @@ func assemble(all []packet) *sink {
 		return New(Options{Sink: s, Loss: s.loss, Limits: limits, Session: c.Session, Scheme: "http"})
 	}})
 	for i := range all {
-		a.Packet(all[i].flow, &all[i].tcp, 0, all[i].at)
+		a.Packet(all[i].from, all[i].to, &all[i].tcp, 0, all[i].at)
 	}
 	a.Close()
 	return s

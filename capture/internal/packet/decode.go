@@ -61,7 +61,7 @@ func (d *decoder) layers(f *frame, p *Packet) verdict {
 		return v
 	}
 	p.At = f.at
-	p.Net = ip.net
+	p.From, p.To = ip.from, ip.to
 	return d.tcp(&ip, p)
 }
 

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/gopacket"
-
 	"umbra/capture/internal/exchange"
 )
 
@@ -24,7 +22,7 @@ const (
 
 // fragment is a piece of a datagram.
 type fragment struct {
-	net    gopacket.Flow
+	flow
 	id     uint32
 	offset int
 	more   bool // it is not the last one
@@ -34,8 +32,8 @@ type fragment struct {
 
 // fragmentKey is what the fragments of a datagram have in common.
 type fragmentKey struct {
-	net gopacket.Flow
-	id  uint32
+	flow
+	id uint32
 }
 
 // part is what a fragment brought.
@@ -101,7 +99,7 @@ func (d *defragmenter) add(f *fragment, at time.Time) ([]byte, byte, verdict) {
 
 // find gives the datagram of a fragment: a new one where there is none, or where the id was used again after it was whole.
 func (d *defragmenter) find(f *fragment, at time.Time) *list.Element {
-	key := fragmentKey{f.net, f.id}
+	key := fragmentKey{f.flow, f.id}
 	if e, ok := d.partials[key]; ok {
 		if p := e.Value.(*partial); !p.whole || p.holds(f) {
 			return e

@@ -20,6 +20,9 @@ const (
 	// maxBlock bounds what a container holds at once: a packet with what stands around it.
 	maxBlock = maxPacket + 1<<16
 
+	// usualBlock is what is read at once: more than most packets, and so little that it stays in a processor's cache.
+	usualBlock = 128 << 10
+
 	// maxWindow is what the zstd tool takes without --memory.
 	maxWindow = 128 << 20
 )
@@ -48,7 +51,7 @@ func newInput(r io.Reader) (*input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", compressed, err)
 	}
-	return &input{buffer: bufio.NewReaderSize(unpacked, maxBlock), compressed: compressed}, nil
+	return &input{buffer: bufio.NewReaderSize(unpacked, usualBlock), compressed: compressed}, nil
 }
 
 // unpack knows gzip (RFC 1952) and zstd (RFC 8878, also with a skippable frame in front) by their magic.
@@ -68,6 +71,9 @@ func unpack(head []byte, r io.Reader) (io.Reader, string, error) {
 // peek gives the next n bytes, n at most maxBlock, without going on; they are valid until the next peek. io.EOF tells that
 // there is nothing more, errCut that there is less.
 func (in *input) peek(n int) ([]byte, error) {
+	if n > in.buffer.Size() {
+		in.buffer = bufio.NewReaderSize(in.buffer, maxBlock)
+	}
 	b, err := in.buffer.Peek(n)
 	if err == nil {
 		return b, nil

@@ -2,10 +2,8 @@ package packet
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"time"
-
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
 )
 
 // IP protocol numbers (https://www.iana.org/assignments/protocol-numbers), those of IPv6 extension headers among them.
@@ -21,10 +19,13 @@ const (
 	protoShim6       = 140
 )
 
+// flow is the IP addresses, from and to.
+type flow struct{ from, to netip.Addr }
+
 // datagram is the TCP of an IP packet, or of several fragments.
 type datagram struct {
-	at      time.Time
-	net     gopacket.Flow
+	at time.Time
+	flow
 	payload []byte
 	missing int // bytes behind payload that were not captured
 }
@@ -48,7 +49,7 @@ func (d *decoder) ipv4(ip *datagram, b []byte, uncaptured int) verdict {
 	if len(b) < header {
 		return short
 	}
-	ip.net = gopacket.NewFlow(layers.EndpointIPv4, b[12:16], b[16:20])
+	ip.flow = flow{netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))}
 	ip.payload = b[header:min(length, len(b))]
 	ip.missing = max(0, length-len(b))
 	flags := binary.BigEndian.Uint16(b[6:])
@@ -73,7 +74,7 @@ func (d *decoder) ipv6(ip *datagram, b []byte, uncaptured int) verdict {
 	if length > maxPacket {
 		return malformed
 	}
-	ip.net = gopacket.NewFlow(layers.EndpointIPv6, b[8:24], b[24:40])
+	ip.flow = flow{netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))}
 	ip.payload = b[header:min(length, len(b))]
 	ip.missing = max(0, length-len(b))
 	return d.extensions(ip, b[6], true)
@@ -148,7 +149,7 @@ func (d *decoder) fragment(ip *datagram, f fragment) (verdict, byte) {
 	if ip.missing > 0 {
 		return cut, 0
 	}
-	f.net, f.data = ip.net, ip.payload
+	f.flow, f.data = ip.flow, ip.payload
 	payload, next, v := d.fragments.add(&f, ip.at)
 	ip.payload = payload
 	return v, next

@@ -5,9 +5,9 @@ package packet
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"time"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"umbra/capture/internal/exchange"
@@ -15,10 +15,11 @@ import (
 
 // Packet is one TCP segment as it was captured. What its slices point to is valid until the next packet is read into it.
 type Packet struct {
-	At      time.Time     // when it was seen, to the nanosecond where the capture has them; UTC
-	Net     gopacket.Flow // the IP addresses, from and to
-	TCP     layers.TCP    // decoded; TCP.Payload is what was captured of the payload
-	Missing int           // bytes of the payload that followed TCP.Payload on the wire, and that the capture left out
+	At      time.Time // when it was seen, to the nanosecond where the capture has them; UTC
+	From    netip.Addr
+	To      netip.Addr
+	TCP     layers.TCP // decoded; TCP.Payload is what was captured of the payload
+	Missing int        // bytes of the payload that followed TCP.Payload on the wire, and that the capture left out
 }
 
 // Reader reads the TCP packets of a capture file. It is not safe for concurrent use.

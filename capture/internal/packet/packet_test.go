@@ -129,7 +129,7 @@ func read(t testing.TB, r *Reader) ([]seen, error) {
 		} else if err != nil {
 			return all, err
 		}
-		all = append(all, seen{p.At, p.Net.String(), fmt.Sprintf("%d->%d", p.TCP.SrcPort, p.TCP.DstPort), p.TCP.Seq, string(p.TCP.Payload), p.Missing})
+		all = append(all, seen{p.At, fmt.Sprintf("%v->%v", p.From, p.To), fmt.Sprintf("%d->%d", p.TCP.SrcPort, p.TCP.DstPort), p.TCP.Seq, string(p.TCP.Payload), p.Missing})
 	}
 }
 

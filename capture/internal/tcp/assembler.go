@@ -8,13 +8,12 @@
 package tcp
 
 import (
-	"bytes"
 	"container/list"
+	"math"
 	"net/netip"
 	"strconv"
 	"time"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"umbra/capture/internal/exchange"
@@ -62,6 +61,7 @@ func (c Conn) swapped() Conn { return newConn(c.Server, c.Client, c.number, c.Be
 type Assembler struct {
 	o      Options
 	conns  map[key]*conn
+	last   *conn     // that a segment was for, one of them: the next one often is for it too
 	live   list.List // of *conn, the longest idle first
 	closed list.List // of *conn that ended and are remembered for their stragglers, the longest ended first
 	unsure waiting   // halves that wait for what may still come
@@ -76,24 +76,8 @@ type Assembler struct {
 // waiting holds halves, who waits longest first.
 type waiting struct{ list.List }
 
-// key names a connection for both of its directions. It is plain bytes, as a map's keys are hashed faster then.
-type key struct{ low, high endpoint }
-
-// endpoint is an address and a port: the bytes of the address, how many they are, and the port, so that they compare as
-// netip.AddrPort does.
-type endpoint [16 + 1 + 2]byte
-
-// newEndpoint is not ok for what is neither IPv4 nor IPv6.
-func newEndpoint(address gopacket.Endpoint, port uint16) (e endpoint, ok bool) {
-	n := copy(e[:16], address.Raw())
-	e[16], e[17], e[18] = byte(n), byte(port>>8), byte(port)
-	return e, n == 4 || n == 16
-}
-
-func (e *endpoint) addrPort() netip.AddrPort {
-	address, _ := netip.AddrFromSlice(e[:e[16]])
-	return netip.AddrPortFrom(address, uint16(e[17])<<8|uint16(e[18]))
-}
+// key names a connection for both of its directions.
+type key struct{ low, high netip.AddrPort }
 
 // New gives an Assembler.
 func New(o Options) *Assembler {
@@ -111,17 +95,15 @@ func New(o Options) *Assembler {
 
 // Packet takes a segment; its payload is used during the call only. missing is how many bytes of payload the capture cut off
 // behind those that are here.
-func (a *Assembler) Packet(net gopacket.Flow, t *layers.TCP, missing int, at time.Time) {
-	src, okS := newEndpoint(net.Src(), uint16(t.SrcPort))
-	dst, okD := newEndpoint(net.Dst(), uint16(t.DstPort))
-	if !okS || !okD {
+func (a *Assembler) Packet(from, to netip.Addr, t *layers.TCP, missing int, at time.Time) {
+	if !from.IsValid() || !to.IsValid() {
 		a.o.Loss.Add(exchange.PacketsUnreadable, 1)
 		return
 	}
 	a.tick(at)
-	k, side := key{src, dst}, 0
-	if bytes.Compare(src[:], dst[:]) > 0 {
-		k, side = key{dst, src}, 1
+	k, side := key{netip.AddrPortFrom(from, uint16(t.SrcPort)), netip.AddrPortFrom(to, uint16(t.DstPort))}, 0
+	if k.low.Compare(k.high) > 0 {
+		k, side = key{k.high, k.low}, 1
 	}
 	c := a.find(&k, side, t, missing, at)
 	if c == nil {
@@ -145,7 +127,10 @@ func (a *Assembler) Close() {
 // or RST of a connection that is not known.
 func (a *Assembler) find(k *key, side int, t *layers.TCP, missing int, at time.Time) *conn {
 	n := len(t.Payload) + missing
-	c := a.conns[*k]
+	c := a.last
+	if c == nil || c.key != *k {
+		c = a.conns[*k]
+	}
 	if c != nil && c.half[side].outdated(t, n) {
 		a.forget(c)
 		c = nil
@@ -158,6 +143,7 @@ func (a *Assembler) find(k *key, side int, t *layers.TCP, missing int, at time.T
 	}
 	c.last = a.clock
 	a.live.MoveToBack(c.elem)
+	a.last = c
 	return c
 }
 
@@ -202,11 +188,14 @@ func (a *Assembler) forget(c *conn) {
 	a.retire(c)
 	a.closed.Remove(c.elem)
 	delete(a.conns, c.key)
+	if a.last == c {
+		a.last = nil
+	}
 }
 
 // tick sets the clock and ends what waited too long.
 func (a *Assembler) tick(at time.Time) {
-	if behind := a.clock.Sub(at); behind <= 0 {
+	if behind := between(at, a.clock); behind <= 0 {
 		a.clock = at
 	} else if behind > a.skew && !a.clock.IsZero() {
 		a.skew = behind
@@ -217,10 +206,20 @@ func (a *Assembler) tick(at time.Time) {
 	a.expire(&a.closed)
 }
 
+// between is what to.Sub(from) is for times without a monotonic clock, at less cost, as there are several for each packet.
+func between(from, to time.Time) time.Duration {
+	seconds := to.Unix() - from.Unix()
+	const most = math.MaxInt64/int64(time.Second) - 1
+	if seconds > most || seconds < -most {
+		return to.Sub(from)
+	}
+	return time.Duration(seconds)*time.Second + time.Duration(to.Nanosecond()-from.Nanosecond())
+}
+
 func (a *Assembler) sweep(w *waiting, patience time.Duration) {
 	for e := w.Front(); e != nil; e = w.Front() {
 		h := e.Value.(*half)
-		if a.clock.Sub(h.since)-a.skew <= patience {
+		if between(h.since, a.clock)-a.skew <= patience {
 			return
 		}
 		h.c.giveUp(h)
@@ -230,7 +229,7 @@ func (a *Assembler) sweep(w *waiting, patience time.Duration) {
 func (a *Assembler) expire(l *list.List) {
 	for e := l.Front(); e != nil; e = l.Front() {
 		c := e.Value.(*conn)
-		if a.clock.Sub(c.last)-a.skew <= a.o.Idle {
+		if between(c.last, a.clock)-a.skew <= a.o.Idle {
 			return
 		}
 		a.forget(c)

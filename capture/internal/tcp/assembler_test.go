@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"umbra/capture/internal/exchange"
@@ -433,7 +433,7 @@ func TestBounds(t *testing.T) {
 
 func TestUnreadableAddresses(t *testing.T) {
 	c := newCapture(Options{})
-	c.Packet(gopacket.NewFlow(layers.EndpointMAC, make([]byte, 6), make([]byte, 6)), &layers.TCP{SYN: true}, 0, epoch)
+	c.Packet(netip.Addr{}, netip.Addr{}, &layers.TCP{SYN: true}, 0, epoch)
 	if diff := cmp.Diff(exchange.Loss{exchange.PacketsUnreadable: 1}, c.loss); diff != "" {
 		t.Errorf("loss (-want +got):\n%s", diff)
 	}
@@ -565,10 +565,6 @@ func benchmarkPackets(b *testing.B, w *wire) {
 	a := &capture{Assembler: New(Options{Loss: exchange.Loss{}, Open: func(Conn) exchange.Stream { return counter{new(int64)} }})}
 	a.packets(newWire(4000, 0, 0).open().packets)
 	span := [2]uint32{w.seq[0] - 1, w.seq[1] - 1}
-	flows := [2]gopacket.Flow{}
-	for d := range flows {
-		flows[d] = gopacket.NewFlow(layers.EndpointIPv4, w.ends[d].Addr().AsSlice(), w.ends[1-d].Addr().AsSlice())
-	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		p := &w.packets[i%len(w.packets)]
@@ -576,7 +572,7 @@ func benchmarkPackets(b *testing.B, w *wire) {
 		if p.src == w.ends[1] {
 			d = 1
 		}
-		a.Packet(flows[d], &p.t, 0, p.at)
+		a.Packet(w.ends[d].Addr(), w.ends[1-d].Addr(), &p.t, 0, p.at)
 		p.t.Seq += span[d]
 		p.t.Ack += span[1-d]
 		p.at = p.at.Add(w.step * time.Duration(len(w.packets)))
@@ -600,4 +596,15 @@ func BenchmarkReordered(b *testing.B) {
 		w.packets[i], w.packets[i+1] = w.packets[i+1], w.packets[i]
 	}
 	benchmarkPackets(b, w)
+}
+
+// TestBetween holds between against time.Time's own.
+func TestBetween(t *testing.T) {
+	for _, from := range []time.Time{{}, epoch, epoch.Add(1), epoch.Add(-time.Nanosecond), time.Unix(0, 999_999_999).UTC(), time.Unix(1<<40, 5).UTC(), time.Unix(-1<<40, 5).UTC()} {
+		for _, to := range []time.Time{{}, epoch, epoch.Add(time.Hour), time.Unix(1, 0).UTC(), time.Unix(1<<33, 0).UTC(), time.Unix(1<<40, 4).UTC()} {
+			if got, want := between(from, to), to.Sub(from); got != want {
+				t.Errorf("from %v to %v: %v, want %v", from, to, got, want)
+			}
+		}
+	}
 }

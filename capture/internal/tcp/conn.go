@@ -202,7 +202,7 @@ func (c *conn) open() exchange.Stream {
 	if c.stream != nil {
 		return c.stream
 	}
-	client, server := c.key.low.addrPort(), c.key.high.addrPort()
+	client, server := c.key.low, c.key.high
 	midway := c.client < 0
 	if midway {
 		c.client = 0

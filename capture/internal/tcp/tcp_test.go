@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"umbra/capture/internal/exchange"
@@ -171,7 +170,7 @@ func newCapture(o Options) *capture {
 func (c *capture) packets(packets []packet) *capture {
 	for i := range packets {
 		p := &packets[i]
-		c.Packet(gopacket.NewFlow(layers.EndpointIPv4, p.src.Addr().AsSlice(), p.dst.Addr().AsSlice()), &p.t, p.missing, p.at)
+		c.Packet(p.src.Addr(), p.dst.Addr(), &p.t, p.missing, p.at)
 	}
 	return c
 }
