@@ -257,6 +257,7 @@ func loadApp(ctx context.Context, c *node.Cluster, p *kindPlan) error {
 // again uses a cluster that stands: what it has already is left as it is.
 func (k *Kind) again(ctx context.Context, p *kindPlan) (*kube.Client, error) {
 	if err := ours(ctx, k.node); err != nil {
+		k.node = nil // it is nobody's to keep or to delete here
 		return nil, err
 	}
 	if runs, err := k.node.Running(ctx); err != nil || !runs {
