@@ -32,6 +32,7 @@ type pods struct {
 	ctx     context.Context // of the watches and of what they begin
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	seeing  sync.Mutex // guards restarts and appRestarts of replicas: watches and catchUp see pods
 
 	mu      sync.Mutex
 	all     map[string]*replica // by namespace/name
@@ -123,7 +124,9 @@ func (p *pods) forget(ctx context.Context) error {
 			return err
 		}
 		status, err := r.admin.Status(ctx)
+		p.mu.Lock()
 		r.began = status.Started
+		p.mu.Unlock()
 		return err
 	})
 	p.dropEnded()
@@ -266,11 +269,13 @@ func (p *pods) each(do func(*replica) error) error {
 	return errors.Join(faults...)
 }
 
-// see takes an event of a watch.
+// see takes an event of a watch, or a pod as catchUp finds it.
 func (p *pods) see(event string, pod *corev1.Pod) {
 	if p.appOf(pod) == nil {
 		return
 	}
+	p.seeing.Lock()
+	defer p.seeing.Unlock()
 	p.mu.Lock()
 	r := p.all[pod.Namespace+"/"+pod.Name]
 	p.mu.Unlock()
