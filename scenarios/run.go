@@ -217,16 +217,14 @@ func (r *Run) collect(ctx context.Context, running Running) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectIn+r.Scenario.Drain)
 	defer cancel()
 	r.Watcher.Step("waiting until the mirrors have ended")
-	after, drained, err := drain(ctx, running, mirrorClusters(r.Scenario.Table), r.Scenario.Drain)
+	after, drained, failed := drain(ctx, running, mirrorClusters(r.Scenario.Table), r.Scenario.Drain)
+	r.Record.Drained = drained && failed == nil
+	r.Watcher.Step("collecting receipts")
+	err := errors.Join(failed, r.receipts(ctx, running)) // a gateway that has gone takes no receipts with it
+	r.told(running)
 	if err != nil {
 		return err
 	}
-	r.Record.Drained = drained
-	r.Watcher.Step("collecting receipts")
-	if err := r.receipts(ctx, running); err != nil {
-		return err
-	}
-	r.told(running)
 	r.Record.CPU = cpuUse(r.before, after)
 	return errors.Join(evidence.WriteJSON(r.Dir, evidence.After, after), dumps(ctx, r.Dir, running, "after"), r.accessLogs(ctx, running))
 }

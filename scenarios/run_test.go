@@ -87,6 +87,7 @@ type fake struct {
 	calls    int
 	served   atomic.Int64
 	onServe  func()
+	polled   error // of Counters
 	receipts func(f func(version, pod string, stream io.Reader) error) error
 	closed   bool
 	spec     mesh.Spec
@@ -137,7 +138,7 @@ func (f *fake) State(context.Context) (*mesh.State, error) {
 }
 func (f *fake) Counters(context.Context) (map[string]uint64, error) {
 	f.calls++
-	return f.state(f.calls).Counters, nil
+	return f.state(f.calls).Counters, f.polled
 }
 func (f *fake) Receipts(_ context.Context, yield func(version, pod string, stream io.Reader) error) error {
 	return f.receipts(yield)
@@ -314,6 +315,20 @@ func TestRunFailures(t *testing.T) {
 				t.Errorf("judging what is left: %+v, %v", j, err)
 			}
 		})
+	}
+}
+
+// A gateway that goes away during the run takes no receipts with it.
+func TestReceiptsAreCollectedWithoutAGateway(t *testing.T) {
+	s := short(t)
+	f := newFake(t, s)
+	f.polled = errors.New("gateway gw-0 does not answer")
+	dir, err := playOn(t.Context(), t, s, f)
+	if !errors.Is(err, ErrMesh) || !errors.Is(err, f.polled) {
+		t.Errorf("error %v", err)
+	}
+	if record, err := evidence.ReadRecord(dir); err != nil || record.Drained || len(record.Collected) != 2 {
+		t.Errorf("record %+v, %v", record, err)
 	}
 }
 
