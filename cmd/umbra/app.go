@@ -50,6 +50,7 @@ is Prometheus text. SIGTERM drains it; with --linger it then waits for its recei
 	f.StringVar(&config.Mode, "mode", "", "misbehave: slow, hung, errors, dead")
 	f.Uint64Var(&config.Seed, "seed", 1, "of latency and errors")
 	f.StringVar(&config.ReceiptsDir, "receipts-dir", "", "folder where receipts and changed settings outlive a crash, and are found by the next start")
+	f.DurationVar(&config.ShutdownDelay, "shutdown-delay", 0, "how long it goes on taking requests when it is told to end; part of the drain")
 	f.DurationVar(&config.Linger, "linger", 0, "how long it waits for its receipts to be fetched, after the drain")
 	f.DurationVar(&drain, "drain", 10*time.Second, "how long requests under way may take when it ends")
 	return c

@@ -32,10 +32,11 @@ type Config struct {
 	// ReceiptsDir is where receipts and settings outlive the process, in files that Close leaves; it is made where it is not
 	// there, and one process at a time may use it. The files of earlier processes are found, and settings that were changed
 	// at run time prevail over those here. Empty: nothing stays.
-	ReceiptsDir string
-	MaxReceipts int                              // finished receipts in memory, 2 at least; 0: 8192
-	Linger      time.Duration                    // how long Close waits, once all requests have ended, for receipts to be fetched
-	Log         func(format string, args ...any) // the servers' own errors; nil drops them
+	ReceiptsDir   string
+	MaxReceipts   int                              // finished receipts in memory, 2 at least; 0: 8192
+	ShutdownDelay time.Duration                    // how long Close goes on taking requests, as who routes to the app learns late that it ends
+	Linger        time.Duration                    // how long Close waits, once all requests have ended, for receipts to be fetched
+	Log           func(format string, args ...any) // the servers' own errors; nil drops them
 }
 
 // settings are what of a Config can be changed at run time.
@@ -55,6 +56,9 @@ const VersionHeader = "X-App-Version"
 // Check tells everything that is wrong with a Config.
 func (c Config) Check() error {
 	faults := []error{c.settings().Check()}
+	if c.ShutdownDelay < 0 {
+		faults = append(faults, fmt.Errorf("shutdown delay: %v is negative", c.ShutdownDelay))
+	}
 	if c.Linger < 0 {
 		faults = append(faults, fmt.Errorf("linger: %v is negative", c.Linger))
 	}
@@ -216,6 +220,7 @@ func (a *App) Close(ctx context.Context) error {
 
 func (a *App) close(ctx context.Context) error {
 	a.draining.Store(true)
+	a.delay(ctx)
 	faults := []error{a.stopMain(ctx)}
 	a.life.Lock() // every request has ended: its context has, and so has its connection
 	a.ended = true
@@ -227,6 +232,19 @@ func (a *App) close(ctx context.Context) error {
 		faults = append(faults, fmt.Errorf("app %s: %w", a.config.Version, *err))
 	}
 	return errors.Join(append(faults, a.ledger.close())...)
+}
+
+// delay waits while the app still takes requests. One that hangs would gain nothing by it.
+func (a *App) delay(ctx context.Context) {
+	if a.config.ShutdownDelay == 0 || a.now.Load().Mode == ModeHung {
+		return
+	}
+	timer := time.NewTimer(a.config.ShutdownDelay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // stopMain lets what is in flight finish until ctx ends, and cuts the rest off.

@@ -410,3 +410,41 @@ func FuzzCutFile(f *testing.F) {
 		}
 	})
 }
+
+// An app that is told to end takes requests for a while, as not everybody knows yet, and gives their receipts.
+func TestShutdownDelay(t *testing.T) {
+	a := start(t, Config{ShutdownDelay: time.Hour, Linger: time.Hour})
+	ctx, end := context.WithCancel(t.Context())
+	closed := make(chan error, 1)
+	go func() { closed <- a.Close(ctx) }()
+	for deadline := time.Now().Add(patience); !a.draining.Load(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not drain")
+		}
+	}
+	sendAll(t, a, "late")
+	if a.isDrained() {
+		t.Error("it has drained already")
+	}
+	end()
+	stream, err := remote(a).LastReceipts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	var ids []string
+	for r, err := range traffic.ReadReceipts(stream) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, r.ID)
+	}
+	if len(ids) != 1 || ids[0] != "late" {
+		t.Errorf("receipts of %q", ids)
+	}
+	select {
+	case <-closed: // its context ended, so that it may say that it was cut short
+	case <-time.After(patience):
+		t.Error("it did not end")
+	}
+}

@@ -18,7 +18,8 @@ const (
 	defaultAdmin   = 8081
 	receiptsVolume = "umbra-receipts"
 	receiptsDir    = "/umbra-receipts" // on an emptyDir, which outlives a container that is restarted
-	linger         = "20s"             // how long receipts can be read of a pod that is to end; below Kubernetes' 30 s of grace
+	shutdownDelay  = "3s"              // how long a pod that is to end takes requests: until every gateway knows
+	linger         = "15s"             // how long its receipts can be read then; with the app's drain of 10 s below Kubernetes' 30 s of grace
 )
 
 // isApp tells whether a container's image is umbra-app, with any tag or none.
@@ -49,7 +50,7 @@ func (d *deployment) app(id string, pod, c map[string]any) (App, error) {
 	}
 	a.Port = firstPort(c)
 	a.AdminPort = freePort(pod, a.Port)
-	args := []string{fmt.Sprintf("--listen=:%d", a.Port), fmt.Sprintf("--admin=:%d", a.AdminPort), "--receipts-dir=" + receiptsDir, "--linger=" + linger}
+	args := []string{fmt.Sprintf("--listen=:%d", a.Port), fmt.Sprintf("--admin=:%d", a.AdminPort), "--receipts-dir=" + receiptsDir, "--shutdown-delay=" + shutdownDelay, "--linger=" + linger}
 	c["args"] = anys(args)
 	spec := pod["spec"].(map[string]any)
 	addNamed(spec, "volumes", "name", map[string]any{"name": receiptsVolume, "emptyDir": map[string]any{}})

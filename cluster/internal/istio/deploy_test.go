@@ -106,7 +106,7 @@ spec:
 
 func TestAppContainer(t *testing.T) {
 	args := func(listen, admin string) []any {
-		return []any{"--listen=:" + listen, "--admin=:" + admin, "--receipts-dir=/umbra-receipts", "--linger=20s"}
+		return []any{"--listen=:" + listen, "--admin=:" + admin, "--receipts-dir=/umbra-receipts", "--shutdown-delay=3s", "--linger=15s"}
 	}
 	for _, c := range []struct {
 		name, container, pod string
