@@ -36,7 +36,10 @@ func fullName(image string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("image %q: %w", image, err)
 	}
-	return strings.Replace(ref.Name(), name.DefaultRegistry+"/", "docker.io/", 1), nil
+	if ref.Context().RegistryStr() == name.DefaultRegistry {
+		return strings.TrimPrefix(ref.Name(), "index."), nil // containerd names the default one without it
+	}
+	return ref.Name(), nil
 }
 
 // ctr runs containerd's command in the node, in the namespace in which Kubernetes has its images.
