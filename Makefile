@@ -45,7 +45,8 @@ e2e-embedded: build
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
 
 e2e-cluster: build ## on kind with Istio; needs a container engine, and UMBRA_* where no image can be pulled
-	UMBRA_E2E=1 $(GO) test -count=1 -tags e2e -timeout 30m -p 1 -v ./cluster ./cluster/internal/node -run 'E2E'
+	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cluster -run '^TestE2E'
+	UMBRA_E2E=1 $(GO) test -count=1 -timeout 10m -v ./cluster/internal/node -run 'LifeOfACluster|LeavesNothing|RealEngine'
 
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)

@@ -55,6 +55,10 @@ func TestE2EWrongBefore(t *testing.T) {
 func TestE2EHalfMade(t *testing.T) {
 	name := clusterName() + "-half"
 	image := nodeImage(t, cluster(t))
+	ours := filepath.Join(t.TempDir(), "umbra") // by which umbra knows a node of its own
+	if err := os.WriteFile(ours, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		make []string
@@ -68,6 +72,8 @@ func TestE2EHalfMade(t *testing.T) {
 			args := append(c.make, "--name", name+"-control-plane",
 				"--label", "io.x-k8s.kind.cluster="+name, "--label", "io.x-k8s.kind.role=control-plane", image)
 			engine(t, append(args, "600")...)
+			wrong{status: badMesh, says: []string{name, "was not made by umbra", "kind delete cluster --name " + name}}.play(t, name)
+			engine(t, "cp", ours, name+"-control-plane:/kind/umbra")
 			wrong{status: badMesh, says: []string{name, c.says, "umbra down --on kind --name " + name}}.play(t, name)
 			if _, stderr, status := umbra(t, "down", "--on", "kind", "--name", name); status != 0 {
 				t.Errorf("umbra down: exit status %d: %s", status, stderr)
