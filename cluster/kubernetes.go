@@ -173,6 +173,11 @@ func (g *gatewayPod) configured(ctx context.Context, t *route.Table) error {
 	if err != nil {
 		return err
 	}
+	return agree(dump, routes, t)
+}
+
+// agree holds what a gateway was given against the model.
+func agree(dump []byte, routes []mesh.Route, t *route.Table) error {
 	if err := mesh.Differences(t, &mesh.State{Routes: routes}); err != nil {
 		return err
 	}
@@ -312,9 +317,6 @@ func (m *onKubernetes) State(ctx context.Context) (*mesh.State, error) {
 	if s.Counters, err = m.Counters(ctx); err != nil {
 		return nil, err
 	}
-	if err := m.configured(ctx); err != nil {
-		s.Doubt = err.Error()
-	}
 	cpu, err := m.cpu(ctx, list)
 	if err != nil {
 		m.log("the CPU that the pods used is not known: %v", err)
@@ -346,9 +348,12 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 		at[list[i].Status.PodIP] = &list[i]
 	}
 	for i, g := range m.gateways {
-		_, routes, err := g.given(ctx, m.spec.Table)
+		dump, routes, err := g.given(ctx, m.spec.Table)
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
+		}
+		if err := agree(dump, routes, m.spec.Table); err != nil && s.Doubt == "" {
+			s.Doubt = fmt.Sprintf("gateway %s: %v", g.name, err)
 		}
 		if i > 0 && !slices.EqualFunc(s.Routes, routes, mesh.Route.Equal) {
 			return fmt.Errorf("gateways %s and %s are not configured alike: %v, %v", m.gateways[0].name, g.name, s.Routes, routes)

@@ -57,7 +57,6 @@ func (a Admin) get(ctx context.Context, path string, query url.Values) ([]byte, 
 type Endpoint struct {
 	Address string // host:port
 	Healthy bool   // it gets requests: neither its EDS health nor a health check nor outlier detection speaks against it
-	Pod     string // empty; for the caller to fill in
 }
 
 // Clusters gives the endpoints of each cluster that the gateway has, also of those without any.
