@@ -10,7 +10,8 @@ import (
 	"umbra/internal/diag"
 )
 
-// FuzzLoad: whatever the files hold, loading ends, every fault has a place, and what is taken can be routed by.
+// FuzzLoad: whatever the files hold, loading ends, every fault has a place, and what is taken can be routed by, and be had
+// without its mirrors.
 func FuzzLoad(f *testing.F) {
 	for _, s := range []string{
 		gatewayYAML, rulesYAML, redirectGateway, bomb,
@@ -26,12 +27,15 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := Load(Source{"fuzz.yaml", data})
-		positioned(t, err)
+		m, wrong := Load(Source{"fuzz.yaml", data})
+		positioned(t, wrong)
 		tab, err := NewTable(m)
 		positioned(t, err)
 		if err != nil {
 			return
+		}
+		if wrong == nil {
+			unmirrored(t, m)
 		}
 		for _, w := range tab.Warnings() {
 			if w.File != "fuzz.yaml" || w.Line < 1 || w.Msg == "" {

@@ -27,6 +27,7 @@ type Source struct {
 type Manifests struct {
 	Objects []Object // every object in the order written; the items of a List stand for it
 
+	documents       []*document // of Objects, in their order
 	gateways        []*resource[*networking.Gateway]
 	virtualServices []*resource[*networking.VirtualService]
 	rules           []*resource[*networking.DestinationRule]
@@ -53,7 +54,7 @@ func (o *Object) ID() string {
 	return o.Kind + " " + o.Namespace + "/" + o.Name
 }
 
-// document is an object with its tree, from which places are told.
+// document is an object with its tree, from which places are told. It is not changed once it is decoded.
 type document struct {
 	Object
 	root *yaml.Node
@@ -191,7 +192,7 @@ func (l *loader) object(file string, root *yaml.Node, raw []byte) {
 	if !l.metadata(d, &dec) || !l.once(d) {
 		return
 	}
-	l.m.Objects = append(l.m.Objects, d.Object)
+	l.m.Objects, l.m.documents = append(l.m.Objects, d.Object), append(l.m.documents, d)
 	l.typed(d, &dec)
 }
 
@@ -284,7 +285,7 @@ func (l *loader) metadata(d *document, dec *decoder) bool {
 
 // once tells whether the object is the first of its name.
 func (l *loader) once(d *document) bool {
-	key := groupOf(d.APIVersion) + " " + d.ID()
+	key := d.key()
 	if first, ok := l.seen[key]; ok {
 		l.faults.Addf(d.File, d.Line, d.root.Column, "%s is defined twice: it is at %s:%d already; remove one", d.ID(), first.File, first.Line)
 		return false

@@ -125,10 +125,10 @@ func (f *flattener) merge(n *yaml.Node, depth int, have map[string]bool, add fun
 	}
 }
 
-// pairs iterates over the keys and values of a mapping.
+// pairs iterates over the keys and values of a mapping; anything else, nil too, has none.
 func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 	return func(yield func(k, v *yaml.Node) bool) {
-		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		for i := 0; n != nil && n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 			if !yield(n.Content[i], n.Content[i+1]) {
 				return
 			}
