@@ -45,6 +45,26 @@ func (m Mean) Above(limit float64) float64 {
 	return m.student().Survival((m.Mean - limit) / m.SE)
 }
 
+// Below is the p-value of the one-sided t test of "the true mean is at least limit" against "below it"; 1 where N is
+// below 2. Without any spread it is 0 or 1.
+func (m Mean) Below(limit float64) float64 {
+	return Mean{N: m.N, Mean: -m.Mean, SE: m.SE}.Above(-limit)
+}
+
+// Lower is the one-sided lower t bound of the true mean at alpha, where Above is alpha; −Inf where N is below 2.
+func (m Mean) Lower(alpha float64) float64 { return m.Mean - m.margin(alpha) }
+
+// Upper is the one-sided upper t bound of the true mean at alpha, where Below is alpha; +Inf where N is below 2.
+func (m Mean) Upper(alpha float64) float64 { return m.Mean + m.margin(alpha) }
+
+// margin is the distance of a one-sided bound at alpha from the mean.
+func (m Mean) margin(alpha float64) float64 {
+	if m.N < 2 {
+		return math.Inf(1)
+	}
+	return -studentQuantile(float64(m.N-1), alpha) * m.SE
+}
+
 func (m Mean) student() distuv.StudentsT {
 	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(m.N - 1)}
 }
