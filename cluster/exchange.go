@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"umbra/internal/app"
+	"umbra/internal/pause"
 	"umbra/internal/route"
 )
 
@@ -134,7 +135,7 @@ func (x *exchange) RoundTrip(out *http.Request) (*http.Response, error) {
 	if len(x.mirrored) > 0 && x.wrong.slowPrimary > 0 {
 		x.startMirrors()
 		x.wrong.slowHits.Add(1)
-		if !sleep(out.Context(), x.wrong.slowPrimary) {
+		if !pause.For(out.Context(), x.wrong.slowPrimary) {
 			return nil, out.Context().Err()
 		}
 	}
@@ -197,7 +198,7 @@ func (x *exchange) tries(ctx context.Context) (*http.Response, error) {
 			up.retried[res.StatusCode].Add(1)
 			discard(res)
 		}
-		if !sleep(ctx, x.backoff(retries)) {
+		if !pause.For(ctx, x.backoff(retries)) {
 			if why = failureOf(ctx); why == cancelled {
 				return nil, context.Canceled
 			}

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"umbra/internal/app"
+	"umbra/internal/pause"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
 )
@@ -195,7 +195,7 @@ func (g *gateway) injectFault(w http.ResponseWriter, r *http.Request, f *route.F
 	if f == nil {
 		return false
 	}
-	if f.Delay > 0 && d.At(drawDelay)%1e6 < uint64(f.DelayNumerator) && !sleep(r.Context(), f.Delay) {
+	if f.Delay > 0 && d.At(drawDelay)%1e6 < uint64(f.DelayNumerator) && !pause.For(r.Context(), f.Delay) {
 		panic(http.ErrAbortHandler) // the client has gone
 	}
 	if f.AbortStatus == 0 || d.At(drawAbort)%1e6 >= uint64(f.AbortNumerator) {
@@ -203,18 +203,6 @@ func (g *gateway) injectFault(w http.ResponseWriter, r *http.Request, f *route.F
 	}
 	answerInstead(w, to, f.AbortStatus, "fault filter abort")
 	return true
-}
-
-// sleep reports false where the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // answerDirectly gives a redirect, a direct response, or the answer to a request that no route has.

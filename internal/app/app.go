@@ -40,7 +40,9 @@ type Config struct {
 }
 
 // settings are what of a Config can be changed at run time.
-func (c *Config) settings() Settings { return Settings{c.Behaviour, c.Seed, c.Mode, c.SlowBy} }
+func (c *Config) settings() Settings {
+	return Settings{Behaviour: c.Behaviour, Seed: c.Seed, Mode: c.Mode, SlowBy: c.SlowBy}
+}
 
 // The modes: how an app is wrong.
 const (

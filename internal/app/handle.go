@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"umbra/internal/pause"
 	"umbra/internal/traffic"
 )
 
@@ -106,7 +106,7 @@ func (x *exchange) wait() (status int, answered bool) {
 	case ModeErrors:
 		fails = true
 	}
-	if !sleep(ctx, latency) {
+	if !pause.For(ctx, latency+now.Delay) {
 		return 0, false
 	}
 	if fails {
@@ -122,21 +122,6 @@ func (x *exchange) draws() Draws {
 		return NewDraws(x.now.Seed, config.Version, id)
 	}
 	return NewDraws(x.now.Seed, config.Version, config.Pod, strconv.FormatUint(x.app.unnamed.Add(1), 10))
-}
-
-// sleep reports false where the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // reply is the answer's JSON: what the app understood of the request.

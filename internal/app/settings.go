@@ -19,6 +19,9 @@ type Settings struct {
 	Seed      uint64        `json:"seed"` // of latencies and errors
 	Mode      string        `json:"mode"` // a Mode; empty: healthy
 	SlowBy    time.Duration `json:"slow_by_ns"`
+	// Delay is added to the latency of every answer, whatever the mode. It is left out where it is 0, so that an app of
+	// before it takes the others.
+	Delay time.Duration `json:"delay_ns,omitempty"`
 }
 
 // Check tells everything that is wrong with them.
@@ -31,6 +34,9 @@ func (s Settings) Check() error {
 	}
 	if s.SlowBy < 0 {
 		faults = append(faults, fmt.Errorf("slow by: %v is negative", s.SlowBy))
+	}
+	if s.Delay < 0 {
+		faults = append(faults, fmt.Errorf("delay: %v is negative", s.Delay))
 	}
 	return errors.Join(faults...)
 }

@@ -32,7 +32,7 @@ func put(t *testing.T, a *App, text string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-const slower = `{"behaviour":{"latency_p50_ns":2000000,"latency_p99_ns":3000000,"error_rate":0.25,"size":300},"seed":7,"mode":"slow","slow_by_ns":5000000}`
+const slower = `{"behaviour":{"latency_p50_ns":2000000,"latency_p99_ns":3000000,"error_rate":0.25,"size":300},"seed":7,"mode":"slow","slow_by_ns":5000000,"delay_ns":100000}`
 
 func TestSettingsAreKept(t *testing.T) {
 	dir := t.TempDir()
@@ -63,6 +63,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		{"error rate", `{"behaviour":{"error_rate":1.5}}`, "1.5 is not a share"},
 		{"latency", `{"behaviour":{"latency_p99_ns":5}}`, "needs a p50 above 0"},
 		{"slow by", `{"slow_by_ns":-1}`, "slow by: -1ns is negative"},
+		{"delay", `{"delay_ns":-1}`, "delay: -1ns is negative"},
 		{"too long", strings.Repeat(" ", maxSettings) + "{}", "too large"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -113,6 +114,34 @@ func TestBehaviourChangesAtRunTime(t *testing.T) {
 				t.Errorf("%v of %d bytes, %v", res, len(text), err)
 			}
 		})
+	}
+}
+
+// Delay comes on top of the latency and of what a mode adds, and goes with other settings.
+func TestDelay(t *testing.T) {
+	const delay = 20 * time.Millisecond
+	a := start(t, Config{})
+	c := client(t, false)
+	for i, tc := range []struct {
+		settings Settings
+		least    time.Duration
+	}{
+		{Settings{Delay: delay}, delay},
+		{Settings{Delay: delay, Mode: ModeErrors}, delay},
+		{Settings{Delay: delay, Behaviour: Behaviour{Latency: Latency{P50: 10 * time.Millisecond}}}, delay + 10*time.Millisecond},
+		{Settings{Delay: delay, Mode: ModeSlow, SlowBy: 30 * time.Millisecond}, delay + 30*time.Millisecond},
+		{Settings{}, 0},
+	} {
+		configure(t, a, tc.settings)
+		if _, _, err := send(c, a, "GET", "/", "", ""); err != nil {
+			t.Fatal(err)
+		}
+		if took := receipts(t, a)[i].Duration; took < tc.least {
+			t.Errorf("%+v: it took %v", tc.settings, took)
+		}
+	}
+	if got := a.now.Load().Delay; got != 0 {
+		t.Errorf("a delay of %v is left", got)
 	}
 }
 
