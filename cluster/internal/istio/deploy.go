@@ -53,6 +53,15 @@ func Deploy(m *route.Manifests, t *route.Table, workloads []route.Workload, appI
 	}, nil
 }
 
+// Applied gives objects of the user's that have no pods in the form in which Deploy gives them. The error is diag.Faults.
+func Applied(objects []route.Object) ([]*Object, error) {
+	d := &deployment{apps: map[string]App{}}
+	for i := range objects {
+		d.user(&objects[i])
+	}
+	return d.users, d.faults.Err()
+}
+
 // deployment is a Deployed in the making.
 type deployment struct {
 	appImage                 string

@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,6 +41,29 @@ func TestDeployOfEveryExample(t *testing.T) {
 	}
 	if seen < 20 {
 		t.Errorf("only %d examples were found", seen)
+	}
+}
+
+// What Applied gives of an object is what Deploy gives of it, whether or not its namespace is written.
+func TestApplied(t *testing.T) {
+	const service = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a%s}\nspec: {hosts: [a], gateways: [g], http: [{route: [{destination: {host: a}}]}]}\n"
+	m, table, workloads := plan(t, route.Source{Name: "m.yaml", Data: []byte(fmt.Sprintf(service, "") + "---\n" + fmt.Sprintf(service, ", namespace: shop"))})
+	d, err := Deploy(m, table, workloads, "umbra-app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Applied(m.Objects)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	for _, o := range got {
+		if diff := cmp.Diff(find(t, d.Objects, id(o)).Object, o.Object); diff != "" {
+			t.Error(diff)
+		}
+	}
+	m, _, _ = plan(t, route.Source{Name: "m.yaml", Data: []byte(fmt.Sprintf(service, ", uid: x"))})
+	if _, err := Applied(m.Objects); err == nil || !strings.Contains(err.Error(), "m.yaml:1: VirtualService default/a has metadata.uid") {
+		t.Errorf("error %v", err)
 	}
 }
 
