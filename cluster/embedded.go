@@ -61,8 +61,9 @@ type embedded struct {
 	serving   sync.WaitGroup
 	failed    error // why the server stopped by itself; set before serving is done
 
-	closing sync.Once
-	closed  error
+	changing sync.Mutex // held by Reroute and Conduct
+	closing  sync.Once
+	closed   error
 }
 
 // pod is a replica that runs.
@@ -85,9 +86,10 @@ func (m *embedded) startPod(ctx context.Context, p *planned) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	settings := m.plan.conduct.settings(&m.plan.spec, p.workload)
 	a, err := app.Start(ctx, app.Config{
 		Version: p.workload.Version, Pod: p.name, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0",
-		Behaviour: m.plan.spec.App[p.workload.Version], Seed: m.plan.spec.Seed, Mode: p.mode, Log: m.log,
+		Behaviour: settings.Behaviour, Seed: settings.Seed, Mode: settings.Mode, Log: m.log,
 	})
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", p.name, err)
@@ -105,16 +107,14 @@ func (m *embedded) buildGateway() {
 	m.transport.Protocols.SetHTTP1(true)
 	spec := &m.plan.spec
 	m.gateway = &gateway{
-		table: spec.Table, port: spec.Port, scheme: m.plan.scheme, ip: "127.0.0.1", seed: spec.Seed,
-		routes: map[string]*programmed{}, upstreams: map[string]*upstream{},
+		port: spec.Port, scheme: m.plan.scheme, ip: "127.0.0.1", seed: spec.Seed, upstreams: map[string]*upstream{},
 		wrong: newMisbehaviour(spec.Faults), transport: m.transport, errors: log.New(lines(m.log), "", 0),
 	}
 	for _, c := range m.plan.clusters {
 		m.gateway.upstreams[c.Name] = m.upstream(c)
 	}
-	for _, r := range spec.Table.Routes() {
-		m.gateway.routes[r.Name] = m.gateway.program(r)
-	}
+	m.misbehave(&m.plan.conduct)
+	m.gateway.obey(spec.Table)
 	m.gateway.writesTo = m.gateway.upstreams[m.plan.writesTo]
 	m.gateway.ctx, m.cancel = context.WithCancel(context.Background())
 }
@@ -125,7 +125,6 @@ func (m *embedded) upstream(c *route.Cluster) *upstream {
 	for _, p := range m.pods {
 		if c.Selects(*p.workload) {
 			u.endpoints = append(u.endpoints, endpoint{p.name, p.app.Addr()})
-			u.misbehaves = u.misbehaves || p.mode != ""
 		}
 	}
 	return u
@@ -171,7 +170,7 @@ func (m *embedded) Address() string { return m.address }
 // cluster that has a configuration, and the counters. It never fails.
 func (m *embedded) State(context.Context) (*mesh.State, error) {
 	s := &mesh.State{Endpoints: map[string][]string{}, Counters: m.counters()}
-	for _, r := range m.plan.spec.Table.Routes() {
+	for _, r := range m.gateway.obeys.Load().table.Routes() {
 		s.Routes = append(s.Routes, mesh.Route{Name: r.Name, Mirrors: mesh.Programmed(r)})
 	}
 	for name, u := range m.gateway.upstreams {
@@ -183,6 +182,48 @@ func (m *embedded) State(context.Context) (*mesh.State, error) {
 		s.Endpoints[name] = pods
 	}
 	return s, nil
+}
+
+// Reroute has the gateway obey other routes at once.
+func (m *embedded) Reroute(ctx context.Context, to *route.Manifests, t *route.Table) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := checkReroute(&m.plan.spec, to, t); err != nil {
+		return err
+	}
+	m.gateway.obey(t)
+	return nil
+}
+
+// Conduct tells every pod, one after the other.
+func (m *embedded) Conduct(ctx context.Context, asked mesh.Conduct) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := newConduct(m.gateway.obeys.Load().table, m.plan.spec.Workloads, asked)
+	if err != nil {
+		return err
+	}
+	m.misbehave(&c)
+	for _, p := range m.pods {
+		if err := p.app.Configure(c.settings(&m.plan.spec, p.workload)); err != nil {
+			return fmt.Errorf("pod %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// misbehave tells the upstreams whether their pods are to misbehave.
+func (m *embedded) misbehave(c *conduct) {
+	for _, cluster := range m.plan.clusters {
+		wrong := func(p *pod) bool { return cluster.Selects(*p.workload) && c.modeFor(p.workload) != "" }
+		m.gateway.upstreams[cluster.Name].misbehaves.Store(slices.ContainsFunc(m.pods, wrong))
+	}
 }
 
 // Counters never fails.
@@ -291,6 +332,7 @@ type plan struct {
 	scheme   string
 	clusters []*route.Cluster // those that have a configuration
 	pods     []planned        // by name
+	conduct  conduct          // at the start
 	writesTo string           // the cluster that the fault mirror-writes uses
 }
 
@@ -298,7 +340,6 @@ type plan struct {
 type planned struct {
 	name     string
 	workload *route.Workload
-	mode     string // app.Config.Mode
 }
 
 // newPlan checks everything at once.
@@ -310,7 +351,7 @@ func newPlan(spec mesh.Spec) (*plan, error) {
 		}
 	}
 	p.planPods()
-	faults := []error{p.findServer(), checkFaults(spec.Faults), p.applyShadow(), p.findWritesTo()}
+	faults := []error{p.findServer(), checkFaults(spec.Faults), p.findShadow(), p.findWritesTo()}
 	for _, version := range slices.Sorted(maps.Keys(spec.App)) {
 		if err := spec.App[version].Check(); err != nil {
 			faults = append(faults, fmt.Errorf("app %s: %w", version, err))
@@ -332,49 +373,13 @@ func (p *plan) planPods() {
 	slices.SortStableFunc(p.pods, func(a, b planned) int { return strings.Compare(a.name, b.name) })
 }
 
-// applyShadow gives the mode of the fault shadow to the pods that only mirrors use.
-func (p *plan) applyShadow() error {
-	mode := shadowMode(p.spec.Faults)
-	if mode == "" {
-		return nil
-	}
-	shadows, err := onlyMirrored(&p.spec)
+// findShadow finds the pods of the fault shadow.
+func (p *plan) findShadow() (err error) {
+	p.conduct, err = newConduct(p.spec.Table, p.spec.Workloads, mesh.Conduct{Shadow: p.spec.Faults.Shadow})
 	if err != nil {
-		return err
+		err = fmt.Errorf("fault %w", err)
 	}
-	for i := range p.pods {
-		if shadows(*p.pods[i].workload) {
-			p.pods[i].mode = mode
-		}
-	}
-	return nil
-}
-
-// onlyMirrored tells the workloads that only mirrors use. It is an error where there is none.
-func onlyMirrored(spec *mesh.Spec) (func(route.Workload) bool, error) {
-	primaries, mirrors := roles(spec.Table)
-	is := func(w route.Workload) bool {
-		selects := func(c *route.Cluster) bool { return c.Selects(w) }
-		return slices.ContainsFunc(mirrors, selects) && !slices.ContainsFunc(primaries, selects)
-	}
-	if !slices.ContainsFunc(spec.Workloads, is) {
-		return nil, fmt.Errorf("fault shadow=%s: no pod belongs to mirrors only; give the shadow a Deployment that no destination selects", spec.Faults.Shadow)
-	}
-	return is, nil
-}
-
-// roles gives the clusters that routes send to, and those that they mirror to.
-func roles(t *route.Table) (primaries, mirrors []*route.Cluster) {
-	for _, r := range t.Routes() {
-		for _, d := range r.Destinations {
-			primaries = append(primaries, t.Cluster(d.Cluster))
-		}
-		for _, m := range r.Mirrors {
-			mirrors = append(mirrors, t.Cluster(m.Cluster))
-		}
-	}
-	without := func(c *route.Cluster) bool { return c == nil || c.Missing != "" }
-	return slices.DeleteFunc(primaries, without), slices.DeleteFunc(mirrors, without)
+	return err
 }
 
 // findWritesTo finds a cluster for the fault mirror-writes: the first that a route mirrors to.

@@ -27,13 +27,12 @@ import (
 // A request is read to its end before it is sent on, so that it can be sent more than once. Envoy streams; the
 // backpressure of a stalled shadow on an upload is not to be seen here.
 type gateway struct {
-	table     *route.Table
+	obeys     atomic.Pointer[programming]
 	port      uint32
 	scheme    string // of the requests, as the Gateway server has it; the sockets are without TLS always
 	ip        string // the gateway's own, in x-forwarded-for of mirrored requests
 	seed      uint64
-	routes    map[string]*programmed // by the route's name; never changes
-	upstreams map[string]*upstream   // by the cluster's name, without those that have no configuration; never changes
+	upstreams map[string]*upstream // by the cluster's name, without those that have no configuration; never changes
 	wrong     *misbehaviour
 	writesTo  *upstream // of the fault mirror-writes
 	transport http.RoundTripper
@@ -45,6 +44,21 @@ type gateway struct {
 	mirrors sync.WaitGroup  // mirrored requests on their way
 	life    sync.RWMutex    // held for reading by every request
 	ended   bool            // guarded by life
+}
+
+// programming is what the gateway obeys: a request goes by what there is as it comes. It never changes.
+type programming struct {
+	table  *route.Table
+	routes map[string]*programmed // by the route's name
+}
+
+// obey has requests that come from now on go by a table, which leads to no clusters but the gateway's.
+func (g *gateway) obey(t *route.Table) {
+	p := &programming{t, map[string]*programmed{}}
+	for _, r := range t.Routes() {
+		p.routes[r.Name] = g.program(r)
+	}
+	g.obeys.Store(p)
 }
 
 // programmed is a route with what the gateway keeps ready for it.
@@ -119,12 +133,13 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	g.edge(r)
 	draws := g.draws(r)
-	d := g.table.Match(&route.Request{Port: g.port, Scheme: g.scheme, Method: r.Method, Authority: r.Host, Path: target(r), Header: r.Header})
+	now := g.obeys.Load()
+	d := now.table.Match(&route.Request{Port: g.port, Scheme: g.scheme, Method: r.Method, Authority: r.Host, Path: target(r), Header: r.Header})
 	if d.Route == nil || d.Route.Kind != route.Forward {
 		answerDirectly(w, d)
 		return
 	}
-	p := g.routes[d.Route.Name]
+	p := now.routes[d.Route.Name]
 	to := p.destination(draws)
 	switch {
 	case g.injectFault(w, r, d.Route.Fault, to, draws):

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +37,7 @@ type onKubernetes struct {
 	deployed *istio.Deployed
 	address  string
 	wait     time.Duration // bounds each wait
-	restore  bool          // the apps are the user's: they are told again at the end what they had been told before
+	restore  bool          // all in the cluster is the user's: no object changes, and the apps are told again at the end what they had been told before
 	log      func(format string, args ...any)
 	facts    evidence.ClusterFacts
 	steps    func() []evidence.Step
@@ -45,7 +46,11 @@ type onKubernetes struct {
 
 	gateways []*gatewayPod
 	pods     *pods
-	closing  []func() error // what else Close ends, the last one first
+	rerouted atomic.Pointer[route.Table] // what the gateways obey; nil: the Spec's
+	changing sync.Mutex                  // held by Reroute and Conduct; guards the next two
+	strayed  []route.Object              // that may stand otherwise than in the Spec
+	dead     bool                        // pods were told to be dead, and not seen to be reached since
+	closing  []func() error              // what else Close ends, the last one first
 	once     sync.Once
 	closed   error
 }
@@ -63,12 +68,12 @@ func (m *onKubernetes) serve(ctx context.Context) error {
 	if err := m.findGateways(ctx); err != nil {
 		return err
 	}
-	m.pods = newPods(m.client, m.deployed.Apps, m.settings, m.log)
+	m.pods = newPods(m.client, &m.spec, m.deployed.Apps, m.log)
 	m.pods.restore = m.restore
 	if err := bounded(ctx, m.wait, "the apps to be told how to behave", m.pods.start); err != nil {
 		return err
 	}
-	if err := m.until(ctx, "the gateway to be configured as the manifests say", m.configured); err != nil {
+	if err := m.until(ctx, "the gateway to be configured as the manifests say", m.configured(m.spec.Table)); err != nil {
 		return err
 	}
 	if err := m.until(ctx, "healthy endpoints of every cluster", m.healthy); err != nil {
@@ -102,16 +107,79 @@ func bounded(ctx context.Context, atMost time.Duration, what string, do func(con
 
 // misbehave gives the apps that only mirrors use the mode that is asked for.
 func (m *onKubernetes) misbehave(ctx context.Context) error {
-	mode := shadowMode(m.spec.Faults)
-	if mode == "" {
+	if modeOf(m.spec.Faults.Shadow) == "" {
 		return nil
 	}
-	shadows, err := onlyMirrored(&m.spec)
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	c, err := newConduct(m.spec.Table, m.workloads(), mesh.Conduct{Shadow: m.spec.Faults.Shadow})
+	if err != nil {
+		return fmt.Errorf("fault %w", err)
+	}
+	return m.tell(ctx, c)
+}
+
+// Conduct tells all pods at once, and waits until those that were dead are reached again.
+func (m *onKubernetes) Conduct(ctx context.Context, asked mesh.Conduct) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	c, err := newConduct(m.table(), m.workloads(), asked)
 	if err != nil {
 		return err
 	}
-	return m.pods.misbehave(ctx, func(a *istio.App) bool { return shadows(a.Workload) }, mode)
+	tell := func(ctx context.Context) error { return m.tell(ctx, c) }
+	if err := bounded(ctx, m.wait, "the apps to be told how to behave", tell); err != nil {
+		return err
+	}
+	if !m.dead || c.mode == app.ModeDead {
+		return nil
+	}
+	if err := m.until(ctx, "the pods that were dead to be reached again", m.reached(reachedFor)); err != nil {
+		return err
+	}
+	m.dead = false
+	return nil
 }
+
+// tell has every pod behave so. Its caller holds changing.
+func (m *onKubernetes) tell(ctx context.Context, c conduct) error {
+	m.dead = m.dead || c.mode == app.ModeDead
+	return m.pods.conduct(ctx, &c)
+}
+
+// workloads are those whose pods can be told.
+func (m *onKubernetes) workloads() (all []route.Workload) {
+	for _, a := range m.deployed.Apps {
+		all = append(all, a.Workload)
+	}
+	return all
+}
+
+// reached gives a check that every pod is ready and an endpoint of its clusters, and was so for a while: what a kubelet
+// found out about a pod just before it revived is known a little later.
+func (m *onKubernetes) reached(atLeast time.Duration) func(context.Context) error {
+	var since time.Time // zero: not now
+	return func(ctx context.Context) error {
+		err := m.pods.allReady(ctx)
+		if err == nil {
+			err = m.healthy(ctx)
+		}
+		switch {
+		case err != nil:
+			since = time.Time{}
+			return err
+		case since.IsZero():
+			since = time.Now()
+		}
+		if took := time.Since(since); took < atLeast {
+			return fmt.Errorf("every pod is reached, but only for %v", took.Round(time.Millisecond))
+		}
+		return nil
+	}
+}
+
+// reachedFor is more than a kubelet and the API server take to tell that a pod is not ready.
+const reachedFor = 2 * time.Second
 
 func (m *onKubernetes) findGateways(ctx context.Context) error {
 	list, err := m.client.Pods(ctx, "", gatewayLabels)
@@ -158,14 +226,24 @@ func (m *onKubernetes) until(ctx context.Context, what string, check func(contex
 // pollEvery is how often a fact is looked for.
 const pollEvery = 50 * time.Millisecond
 
-// configured holds what each gateway was given against the model of the manifests.
-func (m *onKubernetes) configured(ctx context.Context) error {
-	for _, g := range m.gateways {
-		if err := g.configured(ctx, m.spec.Table); err != nil {
-			return fmt.Errorf("gateway %s: %w", g.name, err)
-		}
+// table is what the gateways obey.
+func (m *onKubernetes) table() *route.Table {
+	if t := m.rerouted.Load(); t != nil {
+		return t
 	}
-	return nil
+	return m.spec.Table
+}
+
+// configured gives a check that holds what each gateway was given against the model of the manifests.
+func (m *onKubernetes) configured(t *route.Table) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, g := range m.gateways {
+			if err := g.configured(ctx, t); err != nil {
+				return fmt.Errorf("gateway %s: %w", g.name, err)
+			}
+		}
+		return nil
+	}
 }
 
 func (g *gatewayPod) configured(ctx context.Context, t *route.Table) error {
@@ -216,7 +294,7 @@ func (m *onKubernetes) healthy(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
 		}
-		for _, c := range m.spec.Table.Clusters() {
+		for _, c := range m.table().Clusters() {
 			if c.Missing != "" {
 				continue
 			}
@@ -347,12 +425,13 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 	for i := range list {
 		at[list[i].Status.PodIP] = &list[i]
 	}
+	t := m.table()
 	for i, g := range m.gateways {
-		dump, routes, err := g.given(ctx, m.spec.Table)
+		dump, routes, err := g.given(ctx, t)
 		if err != nil {
 			return fmt.Errorf("gateway %s: %w", g.name, err)
 		}
-		if err := agree(dump, routes, m.spec.Table); err != nil && s.Doubt == "" {
+		if err := agree(dump, routes, t); err != nil && s.Doubt == "" {
 			s.Doubt = fmt.Sprintf("gateway %s: %v", g.name, err)
 		}
 		if i > 0 && !slices.EqualFunc(s.Routes, routes, mesh.Route.Equal) {
@@ -371,7 +450,7 @@ func (m *onKubernetes) gatewayState(ctx context.Context, s *mesh.State, list []c
 // endpoints adds the pods, by the addresses that a gateway was given for them. istiod names a pod before it is ready, too, and Envoy
 // sends nothing to it: one that takes the place of a pod that was killed may never have served, and then nobody has its receipts.
 func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endpoint, at map[string]*corev1.Pod) {
-	for _, c := range m.spec.Table.Clusters() {
+	for _, c := range m.table().Clusters() {
 		if c.Missing != "" {
 			continue
 		}
@@ -392,7 +471,7 @@ func (m *onKubernetes) endpoints(s *mesh.State, clusters map[string][]envoy.Endp
 // Counters sums up the replicas of the gateway.
 func (m *onKubernetes) Counters(ctx context.Context) (map[string]uint64, error) {
 	var clusters []string
-	for _, c := range m.spec.Table.Clusters() {
+	for _, c := range m.table().Clusters() {
 		if c.Missing == "" {
 			clusters = append(clusters, c.Name)
 		}
@@ -462,10 +541,11 @@ func (m *onKubernetes) Tell(r *evidence.Record) {
 	}
 }
 
-// Close ends what talks to the cluster. What stands there stays.
+// Close ends what talks to the cluster. What stands there stays, with the routes that the manifests have.
 func (m *onKubernetes) Close() error {
 	m.once.Do(func() {
 		var faults []error
+		m.putRoutesBack()
 		if m.pods != nil {
 			faults = append(faults, m.pods.close())
 		}
@@ -478,9 +558,4 @@ func (m *onKubernetes) Close() error {
 		m.closed = errors.Join(faults...)
 	})
 	return m.closed
-}
-
-// settings are how the app of a version is to behave when nothing is wrong.
-func (m *onKubernetes) settings(a *istio.App) app.Settings {
-	return app.Settings{Behaviour: m.spec.App[a.Workload.Version], Seed: m.spec.Seed}
 }

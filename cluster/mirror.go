@@ -42,7 +42,7 @@ func (x *exchange) mirror(up *upstream, draws app.Draws) {
 		up.charge(http.StatusServiceUnavailable, true)
 		return
 	}
-	if up.misbehaves {
+	if up.misbehaves.Load() {
 		x.wrong.shadowHits.Add(1)
 	}
 	if x.wrong.drop.strikes(draws) {

@@ -58,7 +58,7 @@ func newMisbehaviour(f mesh.Faults) *misbehaviour {
 		m.fraction = &numerator
 	}
 	m.slowHits = counter("slow-primary", f.SlowPrimary > 0)
-	m.shadowHits = counter("shadow", shadowMode(f) != "")
+	m.shadowHits = counter("shadow", modeOf(f.Shadow) != "")
 	m.drop = share("drop", drawDrop, f.Drop)
 	m.duplicate = share("duplicate", drawDuplicate, f.Duplicate)
 	m.mutate = share("mutate", drawMutate, f.Mutate)
@@ -147,15 +147,7 @@ func isWrite(method string) bool {
 	return false
 }
 
-// shadowMode is the mode of the apps that only mirrors use.
-func shadowMode(f mesh.Faults) string {
-	if f.Shadow == "healthy" {
-		return ""
-	}
-	return f.Shadow
-}
-
-// checkFaults lists the faults that make no sense.
+// checkFaults lists the faults that make no sense; of the shadow's newConduct tells.
 func checkFaults(f mesh.Faults) error {
 	var wrong []error
 	for _, s := range []struct {
@@ -171,11 +163,6 @@ func checkFaults(f mesh.Faults) error {
 	}
 	if f.SlowPrimary < 0 {
 		wrong = append(wrong, fmt.Errorf("fault slow-primary: %v is negative", f.SlowPrimary))
-	}
-	switch shadowMode(f) {
-	case "", app.ModeSlow, app.ModeHung, app.ModeDead, app.ModeErrors:
-	default:
-		wrong = append(wrong, fmt.Errorf("fault shadow: %q is unknown; use healthy, slow, hung, dead or errors", f.Shadow))
 	}
 	return errors.Join(wrong...)
 }

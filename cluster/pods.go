@@ -17,29 +17,31 @@ import (
 	"umbra/cluster/internal/istio"
 	"umbra/cluster/internal/kube"
 	"umbra/internal/app"
+	"umbra/internal/mesh"
 	"umbra/internal/verdict"
 )
 
 // pods are the replicas of umbra's app. They are watched while the mesh serves: one that comes is told how to behave, and one
 // that goes is asked for its receipts before it has gone.
 type pods struct {
-	client   *kube.Client
-	apps     []istio.App
-	settings func(a *istio.App) app.Settings
-	restore  bool // the pods are the user's, who gets their settings back
-	log      func(format string, args ...any)
+	client  *kube.Client
+	spec    *mesh.Spec
+	apps    []istio.App
+	restore bool // the pods are the user's, who gets their settings back
+	log     func(format string, args ...any)
 
 	ctx     context.Context // of the watches and of what they begin
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	seeing  sync.Mutex // guards restarts and appRestarts of replicas: watches and catchUp see pods
 
-	mu      sync.Mutex
-	all     map[string]*replica // by namespace/name
-	told    []verdict.Restart
-	modes   map[*istio.App]string // how apps misbehave
-	dropped []*replica            // that had ended before the run, to be closed
-	served  time.Time             // what happens from then on happens during the run; zero before
+	mu       sync.Mutex
+	all      map[string]*replica // by namespace/name
+	told     []verdict.Restart
+	conducts *conduct            // how they behave; never nil
+	strayed  map[*istio.App]bool // that were told to behave otherwise than a Spec says
+	dropped  []*replica          // that had ended before the run, to be closed
+	served   time.Time           // what happens from then on happens during the run; zero before
 }
 
 // replica is a pod of the app.
@@ -48,20 +50,21 @@ type replica struct {
 	namespace, name string
 	forward         *kube.Forward
 	admin           app.Client
-	restarts        int          // of all its containers, as seen last
-	appRestarts     int          // of the app's own
-	began           int64        // when its process was started, as it stood when the run began, Unix ns; 0: not known
-	was             app.Settings // before this run; of the user's own pods
-	anew            bool         // that is another process since, which was told
-	ending, gone    bool         // it was told to end; it has ended
-	receipts        *os.File     // fetched as it ended, without a name; nil until then
+	telling         sync.Mutex    // held while it is told how to behave: the last to tell it has the newest to say
+	restarts        int           // of all its containers, as seen last
+	appRestarts     int           // of the app's own
+	began           int64         // when its process was started, as it stood when the run began, Unix ns; 0: not known
+	was             *app.Settings // before this run, of the user's own pods; guarded by telling
+	anew            bool          // that is another process since, which was told
+	ending, gone    bool          // it was told to end; it has ended
+	receipts        *os.File      // fetched as it ended, without a name; nil until then
 }
 
 // farewellIn bounds the fetching of receipts from a pod that ends. Its grace period is 30 s.
 const farewellIn = 25 * time.Second
 
-func newPods(client *kube.Client, apps []istio.App, settings func(*istio.App) app.Settings, log func(string, ...any)) *pods {
-	p := &pods{client: client, apps: apps, settings: settings, log: log, all: map[string]*replica{}, modes: map[*istio.App]string{}}
+func newPods(client *kube.Client, spec *mesh.Spec, apps []istio.App, log func(string, ...any)) *pods {
+	p := &pods{client: client, spec: spec, apps: apps, log: log, all: map[string]*replica{}, conducts: &conduct{}, strayed: map[*istio.App]bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -83,7 +86,7 @@ func (p *pods) start(ctx context.Context) error {
 			return fmt.Errorf("no pod of %s/%s is ready", w.Namespace, w.Name)
 		}
 	}
-	if err := p.each(func(r *replica) error { return p.begin(ctx, r) }); err != nil {
+	if err := p.each(func(r *replica) error { return p.configure(ctx, r) }); err != nil {
 		return err
 	}
 	for _, namespace := range p.namespaces() {
@@ -146,35 +149,52 @@ func (p *pods) dropEnded() {
 	p.served = time.Now()
 }
 
-// misbehave changes the mode of the pods of some apps, also of those that come later.
-func (p *pods) misbehave(ctx context.Context, apps func(*istio.App) bool, mode string) error {
+// conduct has the pods behave otherwise, also those that come later.
+func (p *pods) conduct(ctx context.Context, c *conduct) error {
 	p.mu.Lock()
+	p.conducts = c
 	for i := range p.apps {
-		if apps(&p.apps[i]) {
-			p.modes[&p.apps[i]] = mode
+		if a := &p.apps[i]; c.modeFor(&a.Workload) != "" || c.delay[a.Workload.Version] > 0 {
+			p.strayed[a] = true
 		}
 	}
 	p.mu.Unlock()
 	return p.each(func(r *replica) error { return p.configure(ctx, r) })
 }
 
-// begin configures a pod, after it was asked what it had been told before where that is to be put back.
-func (p *pods) begin(ctx context.Context, r *replica) (err error) {
-	if p.restore {
-		if r.was, err = r.admin.Settings(ctx); err != nil {
+// configure tells a pod how to behave, after it was asked, the first time, what it had been told before where that is to be put back.
+func (p *pods) configure(ctx context.Context, r *replica) error {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	if p.restore && r.was == nil {
+		was, err := r.admin.Settings(ctx)
+		if err != nil {
 			return err
 		}
+		r.was = &was
 	}
-	return p.configure(ctx, r)
+	p.mu.Lock()
+	c := p.conducts
+	p.mu.Unlock()
+	return r.admin.Configure(ctx, c.settings(p.spec, &r.app.Workload))
 }
 
-// configure tells a pod how to behave.
-func (p *pods) configure(ctx context.Context, r *replica) error {
-	settings := p.settings(r.app)
-	p.mu.Lock()
-	settings.Mode = p.modes[r.app]
-	p.mu.Unlock()
-	return r.admin.Configure(ctx, settings)
+// allReady wants every pod to be ready, but those that end.
+func (p *pods) allReady(ctx context.Context) error {
+	list, err := p.list(ctx)
+	if err != nil {
+		return err
+	}
+	at := map[string]*corev1.Pod{}
+	for i := range list {
+		at[list[i].Namespace+"/"+list[i].Name] = &list[i]
+	}
+	return p.each(func(r *replica) error {
+		if pod := at[r.namespace+"/"+r.name]; pod != nil && pod.DeletionTimestamp == nil && !ready(pod) {
+			return errors.New("it is not ready")
+		}
+		return nil
+	})
 }
 
 func (p *pods) namespaces() []string {
@@ -523,17 +543,17 @@ func (p *pods) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), answerIn)
 	defer cancel()
 	p.mu.Lock()
-	misbehaved := maps.Clone(p.modes)
-	clear(p.modes)
+	p.conducts = &conduct{}
+	strayed := maps.Clone(p.strayed)
 	p.mu.Unlock()
 	again := p.each(func(r *replica) error {
-		if misbehaved[r.app] == "" && !p.restore {
-			return nil
+		switch {
+		case p.restore:
+			return r.restore(ctx)
+		case strayed[r.app]:
+			return p.configure(ctx, r)
 		}
-		if p.restore {
-			return r.admin.Configure(ctx, r.was)
-		}
-		return p.configure(ctx, r)
+		return nil
 	})
 	if again != nil {
 		p.log("not every pod could be told to behave as before: %v", again)
@@ -546,6 +566,16 @@ func (p *pods) close() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// restore tells a pod what it had been told before the run.
+func (r *replica) restore(ctx context.Context) error {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	if r.was == nil { // it was told nothing
+		return nil
+	}
+	return r.admin.Configure(ctx, *r.was)
 }
 
 func ready(pod *corev1.Pod) bool {

@@ -15,6 +15,7 @@ import (
 	"umbra/cluster/internal/istio"
 	"umbra/cluster/internal/kube"
 	"umbra/internal/app"
+	"umbra/internal/mesh"
 	"umbra/internal/route"
 )
 
@@ -26,8 +27,7 @@ func watched(t *testing.T) (*pods, *corev1.Pod) {
 		t.Fatal(err)
 	}
 	labels := map[string]string{"app": "shop", "version": "v2"}
-	p := newPods(client, []istio.App{{Workload: route.Workload{Namespace: "shop", Name: "shop-v2", Labels: labels, Version: "v2"}, Container: "app", AdminPort: 8081}},
-		func(*istio.App) app.Settings { return app.Settings{} }, t.Logf)
+	p := newPods(client, &mesh.Spec{}, []istio.App{{Workload: route.Workload{Namespace: "shop", Name: "shop-v2", Labels: labels, Version: "v2"}, Container: "app", AdminPort: 8081}}, t.Logf)
 	t.Cleanup(func() {
 		if err := p.close(); err != nil {
 			t.Error(err)

@@ -13,8 +13,8 @@ import (
 // upstream is a cluster as the gateway has it: the endpoints, in turn, and the counters.
 type upstream struct {
 	counters
-	endpoints  []endpoint // never changes
-	misbehaves bool       // its pods were told to
+	endpoints  []endpoint  // never changes
+	misbehaves atomic.Bool // its pods were told to
 	turn       atomic.Uint64
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"umbra/internal/evidence"
 	"umbra/internal/mesh"
+	"umbra/internal/route"
 	"umbra/internal/traffic"
 	"umbra/internal/verdict"
 	"umbra/replay"
@@ -143,7 +144,9 @@ func (f *fake) Counters(context.Context) (map[string]uint64, error) {
 func (f *fake) Receipts(_ context.Context, yield func(version, pod string, stream io.Reader) error) error {
 	return f.receipts(yield)
 }
-func (f *fake) Close() error { f.closed = true; return nil }
+func (f *fake) Reroute(context.Context, *route.Manifests, *route.Table) error { return nil }
+func (f *fake) Conduct(context.Context, mesh.Conduct) error                   { return nil }
+func (f *fake) Close() error                                                  { f.closed = true; return nil }
 
 type silent struct{}
 

@@ -38,6 +38,12 @@ type Faults struct {
 	Shadow                    string        // "", "healthy", "slow", "hung", "dead", "errors"
 }
 
+// Conduct is how the apps behave beside their Behaviour.
+type Conduct struct {
+	Shadow string                   // one of ShadowModes, of the pods that only mirrors use; empty: healthy
+	Delay  map[string]time.Duration // by version: what every answer of all its pods takes longer
+}
+
 // State is what a running mesh says of itself at an instant.
 type State struct {
 	Routes    []Route             `json:"routes"`    // as programmed into the gateway
@@ -88,7 +94,7 @@ func (s *State) Counter(cluster, name string) uint64 {
 	return s.Counters["cluster."+cluster+"."+name]
 }
 
-// Running is a mesh that serves.
+// Running is a mesh that serves. Its methods may be called concurrently.
 type Running interface {
 	// Address is the host:port on loopback where the gateway takes the traffic of Spec.Port.
 	Address() string
@@ -98,6 +104,17 @@ type Running interface {
 	Counters(ctx context.Context) (map[string]uint64, error)
 	// Receipts calls f with the Arrow stream of each replica, one after the other.
 	Receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error
+	// Reroute has the gateways obey other manifests from now on, whose table is t; State and the others go by them, too. It
+	// returns when each replica of the gateway was seen to have t's routes; requests under way end with what they began
+	// with, and counters go on. Only VirtualServices may differ from Spec.Manifests, and their routes may lead to clusters
+	// of Spec.Table alone: of what else changes nobody would see when a gateway obeys it. After an error the gateways obey
+	// the one or the other.
+	Reroute(ctx context.Context, m *route.Manifests, t *route.Table) error
+	// Conduct has the apps behave otherwise from now on, in place of the last Conduct and of Spec.Faults.Shadow. It returns
+	// when every pod was told, and the pods that were dead and are not any more are reached again; pods that come later are
+	// told as they come. Requests that hang are cut off where their pod is to hang no longer. After an error some pods may
+	// have been told.
+	Conduct(ctx context.Context, c Conduct) error
 	// Close ends all that Up started.
 	Close() error
 }

@@ -71,7 +71,7 @@ func copied(n *yaml.Node) *yaml.Node {
 // no policy; the mirrors' clusters stay referenced.
 func (m *Manifests) Unmirrored() (*Manifests, error) {
 	return m.Edited(func(o *Object, root *yaml.Node) (bool, error) {
-		if groupOf(o.APIVersion) != "networking.istio.io" || o.Kind != "VirtualService" {
+		if !o.IsVirtualService() {
 			return false, nil
 		}
 		changed := false
@@ -141,17 +141,14 @@ func setZero(n *yaml.Node, key string, at *yaml.Node) {
 func (m *Manifests) Changed(other *Manifests) []Object {
 	have := map[string][]byte{}
 	for i := range m.Objects {
-		have[m.Objects[i].key()] = m.Objects[i].Raw
+		have[m.Objects[i].Key()] = m.Objects[i].Raw
 	}
 	var out []Object
 	for i := range other.Objects {
 		o := &other.Objects[i]
-		if raw, ok := have[o.key()]; !ok || !bytes.Equal(raw, o.Raw) {
+		if raw, ok := have[o.Key()]; !ok || !bytes.Equal(raw, o.Raw) {
 			out = append(out, *o)
 		}
 	}
 	return out
 }
-
-// key tells objects apart, whatever the version that they are written in.
-func (o *Object) key() string { return groupOf(o.APIVersion) + " " + o.ID() }

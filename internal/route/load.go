@@ -54,6 +54,14 @@ func (o *Object) ID() string {
 	return o.Kind + " " + o.Namespace + "/" + o.Name
 }
 
+// Key tells objects apart, whatever the version that they are written in.
+func (o *Object) Key() string { return groupOf(o.APIVersion) + " " + o.ID() }
+
+// IsVirtualService tells whether the object is one of Istio's.
+func (o *Object) IsVirtualService() bool {
+	return groupOf(o.APIVersion) == "networking.istio.io" && o.Kind == "VirtualService"
+}
+
 // document is an object with its tree, from which places are told. It is not changed once it is decoded.
 type document struct {
 	Object
@@ -285,7 +293,7 @@ func (l *loader) metadata(d *document, dec *decoder) bool {
 
 // once tells whether the object is the first of its name.
 func (l *loader) once(d *document) bool {
-	key := d.key()
+	key := d.Key()
 	if first, ok := l.seen[key]; ok {
 		l.faults.Addf(d.File, d.Line, d.root.Column, "%s is defined twice: it is at %s:%d already; remove one", d.ID(), first.File, first.Line)
 		return false
