@@ -23,7 +23,14 @@ type Item struct {
 	Phase   traffic.Phase
 	Due     time.Duration    // from the start of the run, never falling within a plan; or AsSoonAsPossible
 	Session string           // where it is not Request.Session: each round of a capture has sessions of its own
+	Block   *Block           // that it belongs to; nil outside blocks
 	Request *traffic.Request // never changed once it was yielded; items that send the same share it, and so its prepared bytes
+}
+
+// Block is a block of an experiment, as the rows of its requests name it.
+type Block struct {
+	Index int    // from 0
+	Arm   string // "off", "on" or "control"
 }
 
 // session is what the item shares with others: their connection (Session), their order (Ordered); "" is a session of its own.
@@ -31,11 +38,15 @@ func (it *Item) session() string { return cmp.Or(it.Session, it.Request.Session)
 
 // result begins the item's Result, as a request that was never sent.
 func (it *Item) result() traffic.Result {
-	return traffic.Result{
+	r := traffic.Result{
 		ID: it.ID, Name: it.Name, Route: it.Route, Method: it.Request.Method, Path: it.Request.Path,
 		Phase: it.Phase, Block: -1, Due: it.Due,
 		Ready: traffic.Never, Sent: traffic.Never, FirstByte: traffic.Never, LastByte: traffic.Never, Conn: -1,
 	}
+	if b := it.Block; b != nil {
+		r.Block, r.Arm = b.Index, b.Arm
+	}
+	return r
 }
 
 // Plan is the items of a run in the order of their due times. An error ends it.
