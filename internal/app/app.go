@@ -47,7 +47,7 @@ func (c *Config) settings() Settings {
 // The modes: how an app is wrong.
 const (
 	ModeSlow   = "slow"   // every answer takes SlowBy longer
-	ModeHung   = "hung"   // requests are read and never answered
+	ModeHung   = "hung"   // requests are never answered, and bodies of more than unreadFrom bytes never read
 	ModeErrors = "errors" // every answer is a 503
 	ModeDead   = "dead"   // connections are refused; only Admin is served
 )

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -387,6 +388,48 @@ func TestHungRequestsAreUnfinished(t *testing.T) {
 	if got := all[0]; len(all) != 1 || got.Status != 0 || got.ResponseSHA256 != "" || got.BodyCut {
 		t.Errorf("receipts %+v", all)
 	}
+}
+
+// A hung app reads no large body: the client's upload stands still, until the app is to hang no longer.
+func TestHungAppReadsNoUpload(t *testing.T) {
+	a := start(t, Config{Mode: ModeHung})
+	body := &uploaded{left: 64 << 20}
+	r, _ := http.NewRequestWithContext(t.Context(), "POST", "http://"+a.Addr()+"/x", body)
+	r.ContentLength = int64(body.left)
+	r.Header.Set(traffic.IDHeader, "hung-2")
+	ended := make(chan error, 1)
+	c := client(t, false)
+	go func() {
+		_, err := c.Do(r)
+		ended <- err
+	}()
+	all := awaitReceipts(t, a, "it has arrived", func(all []traffic.Receipt) bool { return len(all) == 1 })
+	if got := all[0]; got.BodySHA256 != "" || got.BodyBytes != 0 || got.Duration != traffic.Never {
+		t.Errorf("receipt %+v", got)
+	}
+	configure(t, a, Settings{})
+	if err := <-ended; err == nil {
+		t.Error("it was answered")
+	}
+	if body.read.Load() >= 64<<20 {
+		t.Error("the whole body was sent")
+	}
+}
+
+// uploaded is a body that tells how much of it was sent.
+type uploaded struct {
+	left int
+	read atomic.Int64
+}
+
+func (c *uploaded) Read(p []byte) (int, error) {
+	n := min(len(p), c.left)
+	if n == 0 {
+		return 0, io.EOF
+	}
+	c.left -= n
+	c.read.Add(int64(n))
+	return n, nil
 }
 
 func TestCloseCutsHungRequestsOff(t *testing.T) {
