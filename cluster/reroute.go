@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"umbra/cluster/internal/istio"
@@ -19,7 +20,7 @@ func checkReroute(spec *mesh.Spec, m *route.Manifests, t *route.Table) error {
 		switch {
 		case !among(before, &o):
 			faults = append(faults, fmt.Errorf("%s is new", o.ID()))
-		case !o.IsVirtualService():
+		case !routes(&o):
 			faults = append(faults, fmt.Errorf("%s has changed", o.ID()))
 		}
 	}
@@ -29,15 +30,21 @@ func checkReroute(spec *mesh.Spec, m *route.Manifests, t *route.Table) error {
 		}
 	}
 	for _, c := range t.Clusters() {
-		if spec.Table.Cluster(c.Name) == nil {
+		switch had := spec.Table.Cluster(c.Name); {
+		case had == nil:
 			faults = append(faults, fmt.Errorf("routes lead to the cluster %s, which none led to", c.Name))
+		case !maps.Equal(had.Selector, c.Selector):
+			faults = append(faults, fmt.Errorf("the cluster %s selects the pods %v, and selected %v", c.Name, c.Selector, had.Selector))
 		}
 	}
 	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("while the mesh stands nothing but VirtualServices can change, and only between its clusters: %w", err)
+		return fmt.Errorf("while the mesh stands nothing but VirtualServices and DestinationRules can change, and only between its clusters as they are: %w", err)
 	}
 	return nil
 }
+
+// routes tells whether an object says how requests go.
+func routes(o *route.Object) bool { return o.IsVirtualService() || o.IsDestinationRule() }
 
 func among(all []route.Object, o *route.Object) bool {
 	return slices.ContainsFunc(all, func(other route.Object) bool { return other.Key() == o.Key() })
@@ -68,21 +75,21 @@ func (m *onKubernetes) Reroute(ctx context.Context, to *route.Manifests, t *rout
 	return nil
 }
 
-// applyRoutes applies the VirtualServices that are not as in the Spec, and those that were not so before, whatever became
+// applyRoutes applies the VirtualServices and DestinationRules that are not as in the Spec, and those that were not so before, whatever became
 // of it: what is there already makes the API server do nothing. Its caller holds changing.
 func (m *onKubernetes) applyRoutes(ctx context.Context, to *route.Manifests) error {
-	var routes []route.Object
+	var changed []route.Object
 	strays := m.spec.Manifests.Changed(to)
 	for _, o := range to.Objects {
-		if o.IsVirtualService() && (among(strays, &o) || among(m.strayed, &o)) {
-			routes = append(routes, o)
+		if routes(&o) && (among(strays, &o) || among(m.strayed, &o)) {
+			changed = append(changed, o)
 		}
 	}
-	objects, err := istio.Applied(routes)
+	objects, err := istio.Applied(changed)
 	if err != nil {
 		return err
 	}
-	m.strayed = routes
+	m.strayed = changed
 	if err := m.client.Apply(ctx, objects); err != nil {
 		return err
 	}

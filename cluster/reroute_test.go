@@ -139,7 +139,7 @@ func TestRerouteRefuses(t *testing.T) {
 		want      []string
 	}{
 		"another kind": {strings.Replace(manifests, "targetPort: 8080", "targetPort: 8081", 1), []string{"Service default/shop has changed"}},
-		"a rule":       {strings.Replace(manifests, "labels: {version: v2}", "labels: {version: v3}", 1), []string{"DestinationRule default/shop has changed"}},
+		"a rule":       {strings.Replace(manifests, "labels: {version: v1}", "labels: {version: v3}", 1), []string{"the cluster " + v1 + " selects the pods"}},
 		"one is new":   {manifests + "\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n", []string{"ConfigMap default/c is new"}},
 		"one has gone": {strings.Replace(manifests, "kind: Service\nmetadata: {name: shop}", "kind: Service\nmetadata: {name: other}", 1),
 			[]string{"Service default/other is new", "Service default/shop is not there any more"}},

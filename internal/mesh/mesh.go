@@ -3,6 +3,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -43,6 +44,9 @@ type Conduct struct {
 	Shadow string                   // one of ShadowModes, of the pods that only mirrors use; empty: healthy
 	Delay  map[string]time.Duration // by version: what every answer of all its pods takes longer
 }
+
+// ErrFixed is the error of a Conduct that asks for a delay of apps that are not umbra's own, and cannot be told.
+var ErrFixed = errors.New("the app is not umbra's own and cannot be made slower")
 
 // State is what a running mesh says of itself at an instant.
 type State struct {
@@ -106,9 +110,9 @@ type Running interface {
 	Receipts(ctx context.Context, f func(version, pod string, stream io.Reader) error) error
 	// Reroute has the gateways obey other manifests from now on, whose table is t; State and the others go by them, too. It
 	// returns when each replica of the gateway was seen to have t's routes; requests under way end with what they began
-	// with, and counters go on. Only VirtualServices may differ from Spec.Manifests, and their routes may lead to clusters
-	// of Spec.Table alone: of what else changes nobody would see when a gateway obeys it. After an error the gateways obey
-	// the one or the other.
+	// with, and counters go on. Only VirtualServices and DestinationRules may differ from Spec.Manifests, and routes may lead
+	// to clusters of Spec.Table alone, with the pods that these had. Of what a DestinationRule says besides, nobody sees when
+	// a gateway obeys it. After an error the gateways obey the one or the other.
 	Reroute(ctx context.Context, m *route.Manifests, t *route.Table) error
 	// Conduct has the apps behave otherwise from now on, in place of the last Conduct and of Spec.Faults.Shadow. It returns
 	// when every pod was told, and the pods that were dead and are not any more are reached again; pods that come later are

@@ -58,8 +58,13 @@ func (o *Object) ID() string {
 func (o *Object) Key() string { return groupOf(o.APIVersion) + " " + o.ID() }
 
 // IsVirtualService tells whether the object is one of Istio's.
-func (o *Object) IsVirtualService() bool {
-	return groupOf(o.APIVersion) == "networking.istio.io" && o.Kind == "VirtualService"
+func (o *Object) IsVirtualService() bool { return o.isIstios("VirtualService") }
+
+// IsDestinationRule tells whether the object is one of Istio's.
+func (o *Object) IsDestinationRule() bool { return o.isIstios("DestinationRule") }
+
+func (o *Object) isIstios(kind string) bool {
+	return groupOf(o.APIVersion) == "networking.istio.io" && o.Kind == kind
 }
 
 // document is an object with its tree, from which places are told. It is not changed once it is decoded.
