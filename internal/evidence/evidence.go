@@ -38,35 +38,36 @@ const NoRows = "none"
 
 // Record is run.json: what a run says of itself beside its evidence.
 type Record struct {
-	Version     string            `json:"umbra_version"`
-	Command     []string          `json:"command,omitempty"`
-	Mesh        string            `json:"mesh"`      // "embedded"; "none" where no mesh was asked for
-	Transport   string            `json:"transport"` // which path sent the load
-	Machine     Machine           `json:"machine"`
-	Faults      string            `json:"faults,omitempty"` // as asked for
-	FaultHits   map[string]int    `json:"fault_hits,omitempty"`
-	Warnings    []string          `json:"warnings,omitempty"`       // of the manifests
-	NotModelled []string          `json:"not_modelled,omitempty"`   // what the manifests ask for and this mesh does not do
-	Results     string            `json:"results,omitempty"`        // "none": figures.json instead of results.arrows
-	ClosedLoop  bool              `json:"closed_loop,omitempty"`    // no rate was asked for
-	Stages      []verdict.Stage   `json:"stages,omitempty"`         // those that are judged; none where no rate was asked for, or as it was captured
-	Errors      *float64          `json:"errors_percent,omitempty"` // how many requests of a run without a mesh may fail; nil: not asked for
-	Quantum     time.Duration     `json:"quantum_ns,omitempty"`     // requests due within it were sent by one wake-up
-	Connections *host.Connections `json:"connections,omitempty"`
-	Capture     *Capture          `json:"capture,omitempty"`   // what was replayed of a traffic file; nil where the requests were made up
-	Planned     int               `json:"planned"`             // requests that the plan had; results.arrows has a row for each
-	Collected   []string          `json:"collected,omitempty"` // pods whose receipts were fetched
-	Changes     []string          `json:"changes,omitempty"`   // what umbra changed in the user's manifests, or added to them
-	Restarts    []verdict.Restart `json:"restarts,omitempty"`  // pods of the app that did not last the whole run
-	CPU         []CPUUse          `json:"cpu,omitempty"`       // of gateways and apps, during the run
-	Steps       []Step            `json:"steps,omitempty"`     // of standing the mesh up, in the order of their ends
-	Cluster     *ClusterFacts     `json:"cluster,omitempty"`   // nil where the mesh is no cluster
-	Started     time.Time         `json:"started"`
-	Ended       time.Time         `json:"ended"`
-	Finished    bool              `json:"finished"` // false while it runs, and for ever where it was killed
-	Interrupted bool              `json:"interrupted"`
-	Drained     bool              `json:"drained"`
-	Failure     string            `json:"failure,omitempty"`
+	Version     string              `json:"umbra_version"`
+	Command     []string            `json:"command,omitempty"`
+	Mesh        string              `json:"mesh"`      // "embedded"; "none" where no mesh was asked for
+	Transport   string              `json:"transport"` // which path sent the load
+	Machine     Machine             `json:"machine"`
+	Faults      string              `json:"faults,omitempty"` // as asked for
+	FaultHits   map[string]int      `json:"fault_hits,omitempty"`
+	Warnings    []string            `json:"warnings,omitempty"`       // of the manifests
+	NotModelled []string            `json:"not_modelled,omitempty"`   // what the manifests ask for and this mesh does not do
+	Results     string              `json:"results,omitempty"`        // "none": figures.json instead of results.arrows
+	ClosedLoop  bool                `json:"closed_loop,omitempty"`    // no rate was asked for
+	Stages      []verdict.Stage     `json:"stages,omitempty"`         // those that are judged; none where no rate was asked for, or as it was captured
+	Errors      *float64            `json:"errors_percent,omitempty"` // how many requests of a run without a mesh may fail; nil: not asked for
+	Quantum     time.Duration       `json:"quantum_ns,omitempty"`     // requests due within it were sent by one wake-up
+	Connections *host.Connections   `json:"connections,omitempty"`
+	Capture     *Capture            `json:"capture,omitempty"`    // what was replayed of a traffic file; nil where the requests were made up
+	Planned     int                 `json:"planned"`              // requests that the plan had; results.arrows has a row for each
+	Collected   []string            `json:"collected,omitempty"`  // pods whose receipts were fetched
+	Changes     []string            `json:"changes,omitempty"`    // what umbra changed in the user's manifests, or added to them
+	Restarts    []verdict.Restart   `json:"restarts,omitempty"`   // pods of the app that did not last the whole run
+	CPU         []CPUUse            `json:"cpu,omitempty"`        // of gateways and apps, during the run
+	Steps       []Step              `json:"steps,omitempty"`      // of standing the mesh up, in the order of their ends
+	Experiment  *verdict.Experiment `json:"experiment,omitempty"` // the paired blocks; nil where there are none
+	Cluster     *ClusterFacts       `json:"cluster,omitempty"`    // nil where the mesh is no cluster
+	Started     time.Time           `json:"started"`
+	Ended       time.Time           `json:"ended"`
+	Finished    bool                `json:"finished"` // false while it runs, and for ever where it was killed
+	Interrupted bool                `json:"interrupted"`
+	Drained     bool                `json:"drained"`
+	Failure     string              `json:"failure,omitempty"`
 }
 
 // Machine is where the load came from.

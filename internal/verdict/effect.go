@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"umbra/internal/impact"
 	"umbra/internal/stats"
 )
 
@@ -46,8 +47,9 @@ const (
 // it can fail and never pass.
 type effect struct {
 	recon   *Recon
-	margins []Margin
-	asked   bool // the scenario names the margins
+	margins []impact.Margin
+	asked   bool    // the scenario names the margins, and no paired blocks judge them
+	level   float64 // of FAIL, after Holm
 	routes  []*route
 	arms    map[*route][]observation
 	others  map[*route]int // not ok, so in neither arm
@@ -59,12 +61,16 @@ type observation struct {
 	mirrored bool
 }
 
-func newEffect(t *topology, r *Recon, margins []Margin) *effect {
-	asked := margins != nil
-	if !asked {
-		margins = DefaultMargins()
+// newEffect gets whether there are paired blocks, which share the level of FAIL with it.
+func newEffect(t *topology, r *Recon, margins []impact.Margin, blocks bool) *effect {
+	asked, level := margins != nil && !blocks, alpha
+	if margins == nil {
+		margins = impact.DefaultMargins()
 	}
-	e := &effect{recon: r, margins: margins, asked: asked, arms: map[*route][]observation{}, others: map[*route]int{}}
+	if blocks {
+		level = impact.DirectLevel
+	}
+	e := &effect{recon: r, margins: margins, asked: asked, level: level, arms: map[*route][]observation{}, others: map[*route]int{}}
 	for _, rt := range t.routes {
 		if rt.upstream() && slices.ContainsFunc(rt.mirrors, (*mirror).partly) {
 			e.routes = append(e.routes, rt)
@@ -92,10 +98,11 @@ func (e *effect) visit(f *fate, at int32) {
 // contrast is the test of one quantile on one route, with response times as they are and without the client's part.
 type contrast struct {
 	route       *route
-	margin      Margin
+	margin      impact.Margin
 	q           float64
 	figures     EffectFigures
 	asked       bool
+	level       float64
 	plain, less stats.Mean // log ratios over units
 	limit       float64    // ln of 1 + the margin
 	limitLess   float64    // the same, of the unmirrored quantile without the client's part
@@ -214,7 +221,7 @@ func (e *effect) contrasts(r *route) []*contrast {
 	slices.Sort(lags)
 	var cs []*contrast
 	for _, m := range e.margins {
-		c := &contrast{route: r, margin: m, q: m.Quantile / 100, asked: e.asked}
+		c := &contrast{route: r, margin: m, q: m.Quantile / 100, asked: e.asked, level: e.level}
 		c.describe(&whole, lags)
 		if k := units(seen, c.q); k > 0 {
 			e.test(c, seen, k)
@@ -252,18 +259,13 @@ func (c *contrast) describe(whole *arms, lags []time.Duration) {
 		return
 	}
 	g.PlainNS = duration(stats.MedianUnbiased(whole.off.took, c.q))
-	ratio := c.margin.ratio(g.PlainNS)
-	c.limit, c.limitLess = math.Log1p(ratio), math.Log1p(c.margin.ratio(duration(stats.MedianUnbiased(whole.off.less, c.q))))
+	ratio := c.margin.Share(g.PlainNS.Seconds())
+	c.limit, c.limitLess = math.Log1p(ratio), math.Log1p(c.margin.Share(stats.MedianUnbiased(whole.off.less, c.q)))
 	g.MarginPct, g.MarginNS = 100*ratio, time.Duration(ratio*float64(g.PlainNS))
 	g.LagLimitNS = lagLimit(g.PlainNS)
 }
 
 func duration(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
-
-// ratio is the margin as a share of the unmirrored quantile.
-func (m Margin) ratio(plain time.Duration) float64 {
-	return max(m.Percent/100, m.Floor.Seconds()/max(plain, 1).Seconds())
-}
 
 // lagLimit is the client's part above which a time figure is suspect: more than a tenth of it, and more than 0.2 ms.
 func lagLimit(figure time.Duration) time.Duration { return max(figure/10, 200*time.Microsecond) }
@@ -351,7 +353,7 @@ func (c *contrast) judge() Item {
 	}
 	item.ClientSuspect = g.LagNS > g.LagLimitNS
 	item.Summary = fmt.Sprintf("direct effect %s %s, margin %s %% (%s)", name, g.interval(), number(g.MarginPct), ms(g.MarginNS))
-	switch over, without := *g.PHolm <= alpha, *g.PHolmLag <= alpha; {
+	switch over, without := *g.PHolm <= c.level, *g.PHolmLag <= c.level; {
 	case over && without && (!item.ClientSuspect || c.beyondLag()):
 		item.State = Fail
 		item.Summary = fmt.Sprintf("mirrored requests of %s are slower: %s", c.route.Name, item.Summary)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"umbra/internal/impact"
 	"umbra/internal/traffic"
 )
 
@@ -92,7 +93,7 @@ func TestDirectEffect(t *testing.T) {
 		{"no effect, much lag, and nobody asks", setup{n: 20_000}, func(b *bed) { b.lag(5 * time.Millisecond) }, NotTested, true, "the client lagged 5.00 ms"},
 		{"no effect, much lag, of a margin that is asked for", setup{n: 20_000}, func(b *bed) {
 			b.lag(5 * time.Millisecond)
-			b.options.Margins = DefaultMargins()
+			b.options.Margins = impact.DefaultMargins()
 		}, Invalid, true, "the client lagged 5.00 ms, so not judged"},
 		{"time-outs are in neither arm", setup{n: 20_000}, func(b *bed) {
 			b.results[0].Outcome = traffic.Timeout
@@ -154,13 +155,13 @@ func TestUnits(t *testing.T) {
 }
 
 // falseFails is how often a multiplicative effect on mirrored requests fails the direct effect.
-func falseFails(random *rand.Rand, runs int, ratio float64, margins []Margin) float64 {
+func falseFails(random *rand.Rand, runs int, ratio float64, margins []impact.Margin) float64 {
 	const n = 2400
 	fails := 0
 	for range runs {
 		r := &route{RouteFact: RouteFact{Name: reads}, rows: n}
 		recon := NewRecon()
-		e := &effect{recon: recon, margins: margins, routes: []*route{r}, arms: map[*route][]observation{}}
+		e := &effect{recon: recon, margins: margins, level: alpha, routes: []*route{r}, arms: map[*route][]observation{}}
 		for i := range int32(n) {
 			mirrored := random.IntN(2) == 0
 			took := 2e6 * math.Exp(0.5*random.NormFloat64())
@@ -182,11 +183,11 @@ func falseFails(random *rand.Rand, runs int, ratio float64, margins []Margin) fl
 func TestDirectEffectErrorRates(t *testing.T) {
 	const runs, most = 2000, 0.065
 	random := rand.New(rand.NewPCG(5, 8))
-	margins := []Margin{{Quantile: 50, Percent: 5}, {Quantile: 90, Percent: 5}}
+	margins := []impact.Margin{{Quantile: 50, Percent: 5}, {Quantile: 90, Percent: 5}}
 	if got := falseFails(random, runs, 1.05, margins); got > most {
 		t.Errorf("with an effect as large as the margin: %v", got)
 	}
-	if got := falseFails(random, runs, 1, []Margin{{Quantile: 50, Percent: 0}, {Quantile: 90, Percent: 0}}); got > most {
+	if got := falseFails(random, runs, 1, []impact.Margin{{Quantile: 50, Percent: 0}, {Quantile: 90, Percent: 0}}); got > most {
 		t.Errorf("without an effect, and without a margin: %v", got)
 	}
 	if got := falseFails(random, runs/10, 1, margins); got > 0.02 {

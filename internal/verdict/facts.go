@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"umbra/internal/impact"
 )
 
 // million is the denominator of programmed fractions.
@@ -27,6 +29,9 @@ type Facts struct {
 	Undrained bool `json:"undrained"`
 	// Restarts are the pods of the app that did not last the whole run.
 	Restarts []Restart `json:"restarts,omitempty"`
+	// Start is when the run began, and Experiment what it says of its paired blocks; nil where it had none.
+	Start      time.Time   `json:"start,omitzero"`
+	Experiment *Experiment `json:"experiment,omitempty"`
 	// Client says when and why the client was late, a sentence for each interval (host.Diagnosis.Sentences), where that is
 	// known. It explains verdicts, and changes none.
 	Client []string `json:"client,omitempty"`
@@ -69,26 +74,10 @@ func (m MirrorFact) partly() bool { return m.Numerator > 0 && m.Numerator < mill
 
 // Options is what the scenario asks for.
 type Options struct {
-	Fraction   *float64    // the margin around each programmed fraction, in percentage points; nil: Sampling is not tested
-	Margins    []Margin    // of the direct effect; nil: DefaultMargins, by which it can fail, but is not asked for
-	Objectives []Objective // none: Objectives is not tested
-}
-
-// Margin is how much slower a mirrored request may be at a quantile: Percent of the unmirrored requests' quantile, or
-// Floor where that is more.
-type Margin struct {
-	Quantile float64 // percent, as 99
-	Percent  float64
-	Floor    time.Duration
-}
-
-// DefaultMargins are those of scenarios that name none.
-func DefaultMargins() []Margin {
-	return []Margin{
-		{Quantile: 50, Percent: 5, Floor: 100 * time.Microsecond},
-		{Quantile: 90, Percent: 5, Floor: 100 * time.Microsecond},
-		{Quantile: 99, Percent: 10, Floor: 500 * time.Microsecond},
-	}
+	Fraction   *float64        // the margin around each programmed fraction, in percentage points; nil: Sampling is not tested
+	Margins    []impact.Margin // of the direct effect; nil: impact.DefaultMargins, by which it can fail, but is not asked for
+	Impact     *ImpactOptions  // of the paired blocks; nil: there are none to judge
+	Objectives []Objective     // none: Objectives is not tested
 }
 
 // Objective is a limit on the response time at a quantile, or, where Quantile is 0, on the share of errors.

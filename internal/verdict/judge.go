@@ -11,19 +11,29 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	delivered := newDelivery(t, r)
 	intact := newIntegrity(t, r)
 	sampled := &sampling{topology: t, within: o.Fraction}
-	affected := newEffect(t, r, o.Margins)
+	blocks, looks := newExperiment(r, &f, o.Impact), newHarm(r, &f)
+	affected := newEffect(t, r, o.Margins, blocks != nil)
 	met := &objectives{asked: o.Objectives}
-	told := &fates{topology: t, recon: r, sampled: o.Fraction != nil}
+	told := &fates{topology: t, recon: r, sampled: o.Fraction != nil, harm: looks}
 	for i := range r.rows {
 		fate := told.of(&r.rows[i])
 		intact.visit(fate)
 		delivered.visit(fate)
 		sampled.visit(fate)
 		affected.visit(fate, int32(i))
+		blocks.visit(fate, int32(i))
+		looks.visit(fate)
 		met.visit(fate.row)
 	}
 	delivered.settle()
-	vs := []Verdict{intact.verdict(), delivered.verdict(), sampled.verdict(), affected.verdict(), met.verdict()}
+	effect := affected.verdict()
+	if blocks != nil {
+		effect = blocks.verdict(effect)
+	}
+	vs := []Verdict{intact.verdict(), delivered.verdict(), sampled.verdict(), effect, met.verdict()}
+	if looks != nil {
+		vs = append(vs, looks.verdict())
+	}
 	for i := range vs {
 		vs[i].blame(f.Client)
 	}

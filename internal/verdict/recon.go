@@ -30,6 +30,7 @@ type row struct {
 	due, took time.Duration
 	client    time.Duration // the client's own part of took
 	last      int32         // its latest arrival, as an index; none where -1
+	block     int32         // -1 outside blocks
 	route     uint32
 	status    uint16
 	outcome   outcome
@@ -118,6 +119,7 @@ func (r *Recon) AddResult(res *traffic.Result) {
 	w.set(unreached, slices.Contains(ConnectErrors, res.Error))
 	w.set(stopped, res.Outcome == traffic.Unsent && res.Error == traffic.Stopped)
 	w.set(ownFailure, ownFault(res))
+	w.block = int32(res.Block)
 	w.set(mirroredIn, res.Phase != traffic.PhaseBlock || res.Arm == "on")
 }
 

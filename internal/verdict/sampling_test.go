@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"umbra/internal/impact"
 	"umbra/internal/stats"
 	"umbra/internal/traffic"
 )
@@ -228,7 +229,7 @@ func TestMargins(t *testing.T) {
 	b := newBed(setup{n: 10})
 	b.options.Fraction = within(10)
 	b.options.Objectives = []Objective{{Quantile: 101, Under: 1}, {Quantile: 99}, {Errors: -1}}
-	b.options.Margins = []Margin{{Quantile: 0}}
+	b.options.Margins = []impact.Margin{{Quantile: 0}}
 	b.facts.Routes = append(b.facts.Routes, b.facts.Routes[1])
 	_, err := NewRecon().Judge(b.facts, b.options)
 	if joined, ok := err.(interface{ Unwrap() []error }); !ok || len(joined.Unwrap()) != 6 || !errors.Is(err, ErrMargin) {

@@ -8,6 +8,8 @@ package verdict
 import (
 	"fmt"
 	"slices"
+
+	"umbra/internal/impact"
 )
 
 // State is what a verdict, or one item of it, comes to.
@@ -30,6 +32,8 @@ const (
 	Impact     = "Impact"
 	Objectives = "Objectives"
 	Rate       = "Rate"
+	// HarmVerdict is there where the run looked for harm by a shadow that misbehaves.
+	HarmVerdict = "Harm"
 )
 
 // Verdict is one verdict with all that carries it.
@@ -40,6 +44,8 @@ type Verdict struct {
 	Items    []Item    `json:"items,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
 	Warnings []string  `json:"warnings,omitempty"`
+	// Experiment is what the paired blocks came to, in Impact where there were such.
+	Experiment *ExperimentFigures `json:"experiment,omitempty"`
 }
 
 // Item is one thing judged: a route, a route's mirror, a mirror's cluster, a quantile or an objective. The one of the
@@ -56,6 +62,8 @@ type Item struct {
 	Delivery  *DeliveryFigures  `json:"delivery,omitempty"`
 	Sampling  *SamplingFigures  `json:"sampling,omitempty"`
 	Effect    *EffectFigures    `json:"effect,omitempty"`
+	Impact    *impact.Figure    `json:"impact,omitempty"`
+	Harm      *HarmFigures      `json:"harm,omitempty"`
 	Objective *ObjectiveFigures `json:"objective,omitempty"`
 	Rate      *RateFigures      `json:"rate,omitempty"`
 }

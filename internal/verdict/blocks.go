@@ -1,0 +1,59 @@
+package verdict
+
+import (
+	"time"
+
+	"umbra/internal/impact"
+)
+
+// The experiments that blocks belong to.
+const (
+	Total    = "total"    // mirroring off against on
+	Negative = "negative" // off against off
+	Positive = "positive" // off against off with a slower primary
+	Harm     = "harm"     // off against on while the shadow misbehaves
+)
+
+// Block is a stretch of load with mirroring off or on, as the run played it.
+type Block struct {
+	Index      int     `json:"block"`
+	Quadruple  int     `json:"quadruple"` // no other quadruple of the run has its number
+	Experiment string  `json:"experiment"`
+	Quantile   float64 `json:"quantile,omitempty"` // percent: the one that a positive control is for
+	Cell       int     `json:"cell,omitempty"`     // which look for harm it belongs to, as an index of Experiment.Cells
+	// Treated: it is one of the two of its quadruple that are compared with the other two. Mirrored: mirroring was on.
+	Treated  bool          `json:"treated"`
+	Mirrored bool          `json:"mirrored"`
+	Delay    time.Duration `json:"delay_ns,omitempty"` // that the primary took more
+	Planned  int           `json:"planned"`            // requests, without those of the settling
+	Begin    time.Duration `json:"begin_ns"`           // of what counts, from the start of the run
+	End      time.Duration `json:"end_ns"`
+	Left     uint64        `json:"left,omitempty"` // mirrored requests that had not ended LeftAfter its end, in a look for harm
+	Counted  bool          `json:"counted"`
+	Why      string        `json:"why,omitempty"` // it does not count
+}
+
+// Experiment is what a run says of its paired blocks.
+type Experiment struct {
+	Quadruples int           `json:"quadruples"` // planned
+	Block      time.Duration `json:"block_ns"`
+	Settle     time.Duration `json:"settle_ns"`
+	Rate       float64       `json:"rate_per_second"`
+	Timeout    time.Duration `json:"timeout_ns"` // of a request
+	// Controls says when they are played, and NoControls why they were not in this run.
+	Controls   string `json:"controls"`
+	NoControls string `json:"no_controls,omitempty"`
+	// ByStamps: the app cannot be made slower, so that the positive controls are the control off against off with a delay in the
+	// client's stamps.
+	ByStamps bool          `json:"by_stamps,omitempty"`
+	Plans    []impact.Plan `json:"plans,omitempty"`   // as stated before the first block with mirroring on
+	Stopped  string        `json:"stopped,omitempty"` // why it ended before its planned end
+	// Saturation is how many requests a second a closed loop got answered just before, and where that was asked for; 0: not measured.
+	Saturation float64 `json:"saturation_per_second,omitempty"`
+	Shadow     string  `json:"shadow,omitempty"` // how the shadow was told to misbehave
+	// Shared: client, gateway and both versions run on the same CPUs.
+	Shared bool    `json:"shared_cpus"`
+	CPUs   int     `json:"cpus"`
+	Blocks []Block `json:"blocks"`
+	Cells  []Cell  `json:"cells,omitempty"` // the looks for harm
+}

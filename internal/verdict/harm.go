@@ -1,0 +1,295 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"umbra/internal/stats"
+)
+
+// Cell is a look for harm: blocks with mirroring off and on, every request mirrored, while the shadow misbehaves.
+type Cell struct {
+	Shadow string `json:"shadow"`     // its mode
+	Body   int    `json:"body_bytes"` // of each upload; 0: the scenario's own requests
+	// Setting is what was changed in the manifests to see whether it removes the harm; empty: they are as configured.
+	Setting string        `json:"setting,omitempty"`
+	Timeout time.Duration `json:"timeout_ns"` // of each request
+}
+
+// HarmFigures are one look's. A request fails that has no complete answer, or a status of 500 and above.
+type HarmFigures struct {
+	Cell
+	Off       int           `json:"off"` // requests
+	FailedOff int           `json:"failed_off"`
+	On        int           `json:"on"`
+	FailedOn  int           `json:"failed_on"`
+	P50Off    time.Duration `json:"p50_off_ns"` // of a failed one at least the time-out
+	P50On     time.Duration `json:"p50_on_ns"`
+	PValue    float64       `json:"p_value"`     // of no more failing with mirroring on: Fisher's exact test, one-sided
+	PHolm     *float64      `json:"p_holm"`      // the same after Holm over the looks at the configuration as it is
+	High      float64       `json:"high_points"` // the one-sided 95 % bound of how many percentage points more fail
+	// Left is how many mirrored requests were still under way when the block was over and they had had LeftAfter to end, at the most of
+	// its blocks with mirroring on.
+	Left      uint64        `json:"left"`
+	LeftAfter time.Duration `json:"left_after_ns"`
+}
+
+// HarmAt is the rise of failed requests, in percentage points, that a look without findings rules out.
+const HarmAt = 50.0
+
+// LeftAfter is how long mirrored requests have to end behind a block of a look for harm.
+const LeftAfter = 3 * time.Second
+
+// pileUp is from how many mirrored requests that do not end on they are said to pile up.
+const pileUp = 10
+
+// harm judges the looks.
+type harm struct {
+	recon *Recon
+	said  *Experiment
+	cells []harmTally
+	of    map[int32]*Block
+}
+
+type harmTally struct {
+	figures HarmFigures
+	off, on []float64
+}
+
+// newHarm is nil where the run did not look for harm.
+func newHarm(r *Recon, f *Facts) *harm {
+	if f.Experiment == nil || len(f.Experiment.Cells) == 0 {
+		return nil
+	}
+	h := &harm{recon: r, said: f.Experiment, of: map[int32]*Block{}}
+	for _, c := range h.said.Cells {
+		h.cells = append(h.cells, harmTally{figures: HarmFigures{Cell: c, LeftAfter: LeftAfter}})
+	}
+	for i := range h.said.Blocks {
+		b := &h.said.Blocks[i]
+		if b.Experiment != Harm || b.Cell >= len(h.cells) {
+			continue
+		}
+		h.of[int32(b.Index)] = b
+		h.cells[b.Cell].figures.Left = max(h.cells[b.Cell].figures.Left, b.Left)
+	}
+	return h
+}
+
+// aside tells whether a row is of a look for harm, which no other verdict's fraction is judged on.
+func (h *harm) aside(w *row) bool {
+	return h != nil && w.phase == block && h.of[w.block] != nil
+}
+
+// visit enters a row.
+func (h *harm) visit(f *fate) {
+	if !h.aside(f.row) || !f.row.is(planned) || f.row.is(stopped) {
+		return
+	}
+	b := h.of[f.row.block]
+	t := &h.cells[b.Cell]
+	took, failed := f.row.took, f.row.outcome != ok || f.row.status >= 500
+	if f.row.outcome != ok {
+		took = max(took, t.figures.Timeout)
+	}
+	n, bad, times := &t.figures.Off, &t.figures.FailedOff, &t.off
+	if b.Treated {
+		n, bad, times = &t.figures.On, &t.figures.FailedOn, &t.on
+	}
+	*n++
+	if failed {
+		*bad++
+	}
+	*times = append(*times, seconds(took))
+}
+
+// verdict is FAIL where more requests fail with mirroring on in any look at the configuration as it is.
+func (h *harm) verdict() Verdict {
+	v := Verdict{Name: HarmVerdict}
+	var p []float64
+	var asIs []*HarmFigures
+	for i := range h.cells {
+		f := h.cells[i].close()
+		if f.Setting == "" {
+			asIs, p = append(asIs, f), append(p, f.PValue)
+		}
+	}
+	adjusted := stats.Holm(p)
+	for i, f := range asIs {
+		f.PHolm = &adjusted[i]
+		v.Items = append(v.Items, f.judge())
+	}
+	for i := range h.cells {
+		if f := &h.cells[i].figures; f.Setting != "" {
+			v.Items = append(v.Items, f.tried())
+		}
+	}
+	v.State = worst(v.Items)
+	v.Findings = h.piles()
+	v.Summary = h.summary(v.State, asIs)
+	return v
+}
+
+func (t *harmTally) close() *HarmFigures {
+	f := &t.figures
+	slices.Sort(t.off)
+	slices.Sort(t.on)
+	f.PValue, f.High = 1, 100
+	if f.Off > 0 && f.On > 0 {
+		f.P50Off, f.P50On = duration(stats.MedianUnbiased(t.off, 0.5)), duration(stats.MedianUnbiased(t.on, 0.5))
+		f.PValue = stats.FisherGreater(f.FailedOff, f.Off, f.FailedOn, f.On)
+		_, high := stats.DifferenceBounds(f.FailedOff, f.Off, f.FailedOn, f.On, alpha)
+		f.High = 100 * high
+	}
+	return f
+}
+
+// MoreFail tells whether more of n2 fail than of n1 (Fisher's exact test, one-sided, at 5 %).
+func MoreFail(failed1, n1, failed2, n2 int) bool {
+	return n1 > 0 && n2 > 0 && stats.FisherGreater(failed1, n1, failed2, n2) <= alpha
+}
+
+// judge is the law of a look at the configuration as it is.
+func (f *HarmFigures) judge() Item {
+	item := Item{Harm: f, State: Inconclusive, Summary: f.sentence()}
+	switch {
+	case *f.PHolm <= alpha:
+		item.State = Fail
+	case f.On > 0 && f.High < HarmAt:
+		item.State = Pass
+		item.Summary += fmt.Sprintf("; that %s points more fail is ruled out", number(f.High))
+	case f.Off > 0 && 2*f.FailedOff > f.Off:
+		item.Summary += "; most fail with mirroring off, too: nothing can be told"
+	}
+	return item
+}
+
+// tried tells of a look with a changed setting, which judges nothing.
+func (f *HarmFigures) tried() Item {
+	return Item{Harm: f, State: NotTested, Summary: fmt.Sprintf("with %s: %s: %s", f.Setting, f.sentence(), f.removes())}
+}
+
+// removed tells whether the setting removes the harm.
+func (f *HarmFigures) removed() bool { return f.On > 0 && f.PValue > alpha && f.High < HarmAt }
+
+func (f *HarmFigures) removes() string {
+	switch {
+	case f.removed():
+		return "it removes the harm"
+	case f.PValue <= alpha:
+		return "it does not remove it"
+	}
+	return "not decided"
+}
+
+func (f *HarmFigures) sentence() string {
+	text := fmt.Sprintf("shadow %s, %s: %d of %d failed off (p50 %s), %d of %d on (p50 %s)", f.Shadow, f.bodies(), f.FailedOff, f.Off, ms(f.P50Off), f.FailedOn, f.On, ms(f.P50On))
+	if f.Left >= pileUp {
+		text += fmt.Sprintf(", %s mirrored ones had not ended %v later", count(f.Left), f.LeftAfter)
+	}
+	return text
+}
+
+// bodies names what the requests carry.
+func (f *HarmFigures) bodies() string {
+	if f.Body == 0 {
+		return "the scenario's own requests"
+	}
+	return "uploads of " + Size(f.Body)
+}
+
+// Size writes a number of bytes with its binary unit.
+func Size(n int) string {
+	switch {
+	case n >= 1<<20 && n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10 && n%(1<<10) == 0:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// piles tells of mirrored requests that do not end, whether or not a user was hurt while the look lasted.
+func (h *harm) piles() (out []Finding) {
+	for i := range h.cells {
+		f := &h.cells[i].figures
+		if f.Left < pileUp || f.Setting != "" {
+			continue
+		}
+		finding := Finding{Code: "streams_pile_up", Severity: Warning, Count: int(f.Left),
+			Text: fmt.Sprintf("mirrored request of %s to the %s shadow that had not ended %v after its block: such streams pile up for as long as the shadow is so", f.bodies(), f.Shadow, f.LeftAfter)}
+		if settings := h.settings(f, func(t *HarmFigures) bool { return t.Left < pileUp }); len(settings) > 0 {
+			finding.Text += "; bounded by " + strings.Join(settings, ", and by ")
+		}
+		out = append(out, finding)
+	}
+	return out
+}
+
+// settings are those tried for the same shadow and body of which something holds.
+func (h *harm) settings(like *HarmFigures, holds func(*HarmFigures) bool) (out []string) {
+	for i := range h.cells {
+		if f := &h.cells[i].figures; f.Setting != "" && f.Shadow == like.Shadow && f.Body == like.Body && holds(f) {
+			out = append(out, f.Setting)
+		}
+	}
+	return out
+}
+
+// summary says from which size on uploads are hurt, and what removes it.
+func (h *harm) summary(state State, asIs []*HarmFigures) string {
+	var told []string
+	for _, f := range asIs {
+		if *f.PHolm > alpha || slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "a "+f.Shadow+" shadow") }) {
+			continue
+		}
+		told = append(told, h.harmed(f, asIs))
+	}
+	switch {
+	case len(told) > 0:
+		return strings.Join(told, "; ")
+	case state == Pass:
+		return fmt.Sprintf("no shadow that misbehaved made the primary fail; looked for in %s, with every request mirrored", plural(len(asIs), "way", "ways"))
+	}
+	return headline(h.items(asIs), state)
+}
+
+func (h *harm) items(asIs []*HarmFigures) (items []Item) {
+	for _, f := range asIs {
+		items = append(items, f.judge())
+	}
+	return items
+}
+
+// harmed tells of the smallest body with which a shadow hurts, and what was tried against it.
+func (h *harm) harmed(f *HarmFigures, asIs []*HarmFigures) string {
+	text := fmt.Sprintf("a %s shadow makes %s fail: %d of %d, against %d of %d with mirroring off", f.Shadow, f.bodies(), f.FailedOn, f.On, f.FailedOff, f.Off)
+	if smaller := largestUnharmed(f, asIs); smaller > 0 {
+		text += fmt.Sprintf(" (from between %s and %s on)", Size(smaller), Size(f.Body))
+	}
+	tried := h.settings(f, func(*HarmFigures) bool { return true })
+	removes := h.settings(f, (*HarmFigures).removed)
+	switch {
+	case len(tried) == 0:
+	case len(removes) == 0:
+		text += "; none of the settings tried removes it: " + strings.Join(tried, ", ")
+	default:
+		text += "; removed by " + strings.Join(removes, ", and by ")
+		if others := slices.DeleteFunc(tried, func(s string) bool { return slices.Contains(removes, s) }); len(others) > 0 {
+			text += "; not by " + strings.Join(others, ", nor by ")
+		}
+	}
+	return text
+}
+
+// largestUnharmed is the largest body below f's with which the same shadow did not hurt; 0 where there is none.
+func largestUnharmed(f *HarmFigures, asIs []*HarmFigures) (body int) {
+	for _, other := range asIs {
+		if other.Shadow == f.Shadow && other.Body < f.Body && *other.PHolm > alpha {
+			body = max(body, other.Body)
+		}
+	}
+	return body
+}

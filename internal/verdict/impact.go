@@ -1,0 +1,613 @@
+package verdict
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"umbra/internal/impact"
+	"umbra/internal/stats"
+)
+
+// ImpactOptions are what the total effect is judged by.
+type ImpactOptions struct {
+	Margins []impact.Margin
+	Errors  float64 // percentage points
+	Seed    uint64
+}
+
+// ExperimentFigures are what the paired blocks came to.
+type ExperimentFigures struct {
+	impact.Result
+	Negative *impact.Result   `json:"negative_control,omitempty"`
+	Positive []PositiveFigure `json:"positive_controls,omitempty"`
+	Plans    []impact.Plan    `json:"plans,omitempty"`
+	Controls string           `json:"controls"` // what became of them, in words
+	Rate     float64          `json:"rate_per_second"`
+	Block    time.Duration    `json:"block_ns"`
+	// LoadShare is the rate as a share of the measured saturation, in percent; 0 where that was not measured.
+	LoadShare float64 `json:"load_percent_of_saturation,omitempty"`
+	Drift     []Drift `json:"drift,omitempty"`
+	Played    int     `json:"blocks_played"`  // of the total effect
+	Dropped   int     `json:"blocks_dropped"` // of them, those that do not count, and those whose quadruple is not whole
+}
+
+// PositiveFigure is the positive control of a quantile: a primary that is slower by twice the margin.
+type PositiveFigure struct {
+	Delay  time.Duration `json:"delay_ns"`
+	Stamps bool          `json:"by_stamps"` // the delay is in the client's stamps, as the app could not be told
+	Found  bool          `json:"found"`
+	impact.Figure
+}
+
+// Drift is how the primary changed over the blocks with mirroring off, at one quantile.
+type Drift struct {
+	Quantile float64 `json:"quantile"`
+	Change   float64 `json:"change_percent"` // from the first to the last block, by the straight line through them
+	PValue   float64 `json:"p_value"`        // of there being none
+}
+
+// saturationLimit is the share of the measured saturation above which what queues decides, and no PASS is given.
+const saturationLimit = 0.6
+
+// Quadruples are those of an experiment that count, by the rows alone: what a run knows while it goes on. quantile is that of a positive
+// control, else 0.
+func (r *Recon) Quadruples(said *Experiment, experiment string, quantile float64) []impact.Quadruple {
+	quads, _, _ := r.played(said, ImpactOptions{}).quadruples(func(b *Block) bool { return b.Experiment == experiment && b.Quantile == quantile })
+	return quads
+}
+
+// Total judges the total effect by the rows alone, for a look while the run goes on.
+func (r *Recon) Total(said *Experiment, o ImpactOptions) impact.Result {
+	e := r.played(said, o)
+	quads, _, _ := e.quadruples(is(Total))
+	return impact.Judge(quads, e.criteria())
+}
+
+// played enters the rows of blocks without what became of them behind the gateway.
+func (r *Recon) played(said *Experiment, o ImpactOptions) *experiment {
+	e := newExperiment(r, &Facts{Experiment: said}, &o)
+	for i := range r.rows {
+		if w := &r.rows[i]; w.phase == block && w.is(planned) {
+			e.enter(w, int32(i))
+		}
+	}
+	e.settle()
+	return e
+}
+
+// experiment judges the total effect.
+type experiment struct {
+	recon   *Recon
+	facts   *Facts
+	said    *Experiment
+	options ImpactOptions
+	blocks  map[int32]*blockTally
+	start   time.Time
+}
+
+// blockTally is what was seen of a block.
+type blockTally struct {
+	said     *Block
+	rows     []int32
+	eligible float64 // sum of the programmed fractions of its requests
+	copies   int     // that arrived at shadows
+	own      int     // requests that failed by the client's own doing
+	why      string  // it does not count
+}
+
+// newExperiment is nil where the run has no blocks.
+func newExperiment(r *Recon, f *Facts, o *ImpactOptions) *experiment {
+	if f.Experiment == nil || o == nil {
+		return nil
+	}
+	e := &experiment{recon: r, facts: f, said: f.Experiment, options: *o, blocks: map[int32]*blockTally{}, start: f.Start}
+	for i := range e.said.Blocks {
+		b := &e.said.Blocks[i]
+		e.blocks[int32(b.Index)] = &blockTally{said: b}
+	}
+	return e
+}
+
+// visit enters a row in its block.
+func (e *experiment) visit(f *fate, at int32) {
+	if e == nil || f.row.phase != block || !f.row.is(planned) {
+		return
+	}
+	t := e.enter(f.row, at)
+	if t == nil || f.route == nil {
+		return
+	}
+	for i, m := range f.route.mirrors {
+		t.eligible += m.p()
+		if f.shadowed(i) {
+			t.copies++
+		}
+	}
+	t.copies += len(f.leaked)
+}
+
+// enter gives the block of a row; nil where the run told of none.
+func (e *experiment) enter(w *row, at int32) *blockTally {
+	t := e.blocks[w.block]
+	if t == nil {
+		return nil
+	}
+	t.rows = append(t.rows, at)
+	if w.is(ownFailure) {
+		t.own++
+	}
+	return t
+}
+
+// settle says which blocks count. What the run itself found out stands first.
+func (e *experiment) settle() {
+	for _, t := range e.blocks {
+		switch b := t.said; {
+		case !b.Counted:
+			t.why = b.Why
+		case len(t.rows) < b.Planned || t.stopped(e.recon):
+			t.why = "not all of its requests were sent"
+		case !b.Mirrored && t.copies > 0:
+			t.why = fmt.Sprintf("mirroring was off, and %s arrived at a shadow", plural(t.copies, "copy", "copies"))
+		case e.restarted(b) != "":
+			t.why = e.restarted(b)
+		}
+	}
+}
+
+// stopped tells whether the run was stopped within the block.
+func (t *blockTally) stopped(r *Recon) bool {
+	return slices.ContainsFunc(t.rows, func(i int32) bool { return r.rows[i].is(stopped) })
+}
+
+// restarted names a pod that did not last the block and its settling.
+func (e *experiment) restarted(b *Block) string {
+	begin, end := e.start.Add(b.Begin-e.said.Settle), e.start.Add(b.End)
+	for _, r := range e.facts.Restarts {
+		if !r.At.Before(begin) && !r.At.After(end) {
+			return fmt.Sprintf("pod %s %s in its time", r.Pod, r.What)
+		}
+	}
+	return ""
+}
+
+// quadruples are those of an experiment whose four blocks count, with how many of the blocks played they leave out.
+func (e *experiment) quadruples(of func(*Block) bool) (quads []impact.Quadruple, played, dropped int) {
+	var group []*blockTally
+	flush := func() {
+		counts := len(group) == impact.Blocks && !slices.ContainsFunc(group, func(t *blockTally) bool { return t.why != "" })
+		played += len(group)
+		if !counts {
+			dropped += len(group)
+		} else {
+			quads = append(quads, e.quadruple(group))
+		}
+		group = nil
+	}
+	for i := range e.said.Blocks {
+		b := &e.said.Blocks[i]
+		if !of(b) {
+			continue
+		}
+		if len(group) > 0 && group[0].said.Quadruple != b.Quadruple {
+			flush()
+		}
+		group = append(group, e.blocks[int32(b.Index)])
+	}
+	flush()
+	return quads, played, dropped
+}
+
+func (e *experiment) quadruple(group []*blockTally) (q impact.Quadruple) {
+	for i, t := range group {
+		q.Order[i], q.Blocks[i] = t.said.Treated, e.sample(t)
+	}
+	return q
+}
+
+// sample is a block's requests. One without a complete answer counts as one that took at least its time-out.
+func (e *experiment) sample(t *blockTally) *impact.Sample {
+	s := &impact.Sample{}
+	for _, i := range t.rows {
+		w := &e.recon.rows[i]
+		took, less := w.took, w.without()
+		if w.outcome != ok {
+			took, less = max(took, e.said.Timeout), max(less, e.said.Timeout)
+		}
+		if w.outcome != ok || w.status >= 500 {
+			s.Failed++
+		}
+		s.Took = append(s.Took, seconds(took))
+		s.Less = append(s.Less, seconds(less))
+		s.Lag = append(s.Lag, w.client.Seconds())
+	}
+	sort.Float64s(s.Took)
+	sort.Float64s(s.Less)
+	sort.Float64s(s.Lag)
+	return s
+}
+
+func is(experiment string) func(*Block) bool {
+	return func(b *Block) bool { return b.Experiment == experiment }
+}
+
+// criteria are what the experiment is judged by, once the control has shown what it has the power for.
+func (e *experiment) criteria() impact.Criteria {
+	c := impact.Criteria{Margins: e.options.Margins, Errors: e.options.Errors, Planned: e.said.Quadruples, Seed: e.options.Seed, Weak: map[float64]bool{}}
+	powered := map[float64]bool{}
+	for _, p := range e.said.Plans {
+		powered[p.Quantile] = p.Powered
+	}
+	for _, m := range c.Margins {
+		c.Weak[m.Quantile] = !powered[m.Quantile] && (len(e.said.Plans) > 0 || m.Quantile > 99)
+	}
+	return c
+}
+
+// figures analyses everything that was played.
+func (e *experiment) figures() *ExperimentFigures {
+	e.settle()
+	c := e.criteria()
+	x := &ExperimentFigures{Plans: e.said.Plans, Rate: e.said.Rate, Block: e.said.Block}
+	total, played, dropped := e.quadruples(is(Total))
+	x.Result, x.Played, x.Dropped = impact.Judge(total, c), played, dropped
+	x.Drift = e.drift()
+	if e.said.Saturation > 0 {
+		x.LoadShare = 100 * e.said.Rate / e.said.Saturation
+	}
+	negative, played, _ := e.quadruples(is(Negative))
+	if played > 0 {
+		n := impact.Negative(negative, c)
+		x.Negative = &n
+	}
+	for _, m := range c.Margins {
+		if p, played := e.positive(m, negative); played {
+			x.Positive = append(x.Positive, p)
+		}
+	}
+	x.Controls = e.controls(x)
+	return x
+}
+
+// positive judges the positive control of a margin, where it was played or can be had from the client's stamps.
+func (e *experiment) positive(m impact.Margin, negative []impact.Quadruple) (PositiveFigure, bool) {
+	if e.said.ByStamps {
+		for _, plan := range e.said.Plans {
+			if plan.Quantile == m.Quantile {
+				p := PositiveFigure{Delay: plan.Delay(), Stamps: true}
+				p.Figure, p.Found = impact.Found(impact.Delayed(negative, plan.Delay()), m, e.options.Seed)
+				return p, true
+			}
+		}
+		return PositiveFigure{}, false
+	}
+	of := func(b *Block) bool { return b.Experiment == Positive && b.Quantile == m.Quantile }
+	quads, played, _ := e.quadruples(of)
+	if played == 0 {
+		return PositiveFigure{}, false
+	}
+	var p PositiveFigure
+	for i := range e.said.Blocks {
+		if b := &e.said.Blocks[i]; of(b) {
+			p.Delay = max(p.Delay, b.Delay)
+		}
+	}
+	p.Figure, p.Found = impact.Found(quads, m, e.options.Seed)
+	return p, true
+}
+
+// drift looks at the blocks with mirroring off, in the order of their play.
+func (e *experiment) drift() (out []Drift) {
+	for _, m := range e.options.Margins {
+		var at, logs []float64
+		for i := range e.said.Blocks {
+			b := &e.said.Blocks[i]
+			t := e.blocks[int32(b.Index)]
+			if b.Experiment != Total || b.Treated || t.why != "" || len(t.rows) < impact.Need(m.Quantile/100) {
+				continue
+			}
+			at = append(at, b.Begin.Seconds())
+			logs = append(logs, math.Log(stats.MedianUnbiased(e.sample(t).Took, m.Quantile/100)))
+		}
+		if len(at) < 2*impact.MinUnits {
+			continue
+		}
+		slope, p := stats.Trend(at, logs)
+		out = append(out, Drift{m.Quantile, percentOf(slope * (at[len(at)-1] - at[0])), p})
+	}
+	return out
+}
+
+// controls says in words what became of them.
+func (e *experiment) controls(x *ExperimentFigures) string {
+	switch {
+	case e.said.NoControls != "":
+		return e.said.NoControls
+	case x.Negative == nil:
+		return "the controls were not played: nothing shows that this test can pass and can fail"
+	}
+	text := fmt.Sprintf("off against off: %s in %s", x.Negative.State, plural(x.Negative.Done, "quadruple", "quadruples"))
+	for _, p := range x.Positive {
+		found := "not found"
+		if p.Found {
+			found = "found"
+		}
+		by := ""
+		if p.Stamps {
+			by = " (in the client's stamps)"
+		}
+		text += fmt.Sprintf("; a primary %s slower at %s%s: %s", ms(p.Delay), quantileName(p.Quantile), by, found)
+	}
+	if len(x.Positive) == 0 {
+		text += "; the slower primary was not played, as nothing had passed"
+	}
+	return text
+}
+
+// verdict joins the total effect with the direct one.
+func (e *experiment) verdict(direct Verdict) Verdict {
+	x := e.figures()
+	v := Verdict{Name: Impact, Experiment: x, Warnings: direct.Warnings}
+	for i := range x.Figures {
+		v.Items = append(v.Items, e.item(x, &x.Figures[i]))
+	}
+	v.Findings = e.dropped()
+	doubts := e.doubts(x)
+	v.Warnings = append(v.Warnings, e.qualifications(x)...)
+	v.State = e.state(x, v.Items, &v, doubts)
+	v.Summary = e.summary(x, &v, doubts)
+	if direct.State == Fail {
+		if v.State != Fail {
+			v.Summary = direct.Summary
+		}
+		v.State = Fail
+	}
+	v.Items = append(v.Items, direct.Items...)
+	return v
+}
+
+// item is a figure of the total effect, after what the controls say of it.
+func (e *experiment) item(x *ExperimentFigures, f *impact.Figure) Item {
+	item := Item{Impact: f, State: State(f.State), Summary: e.sentence(f)}
+	switch {
+	case !f.Tested:
+		item.State = NotTested
+		return item
+	case !f.Gated && f.State != impact.Fail:
+		item.State = NotTested
+		item.Summary += "; not gated: " + f.Why
+		return item
+	case f.State == impact.Fail:
+		return item
+	}
+	suspect := f.Quantile != 0 && f.Suspect()
+	differ := (*f.PPass <= impact.Level) != (*f.WithoutPass <= impact.Level) || (*f.PHolm <= x.Level) != (*f.WithoutFail <= x.Level)
+	switch {
+	case suspect:
+		item.State, item.ClientSuspect = Invalid, true
+		item.Summary += fmt.Sprintf("; the client lagged %s there (limit %s), so not judged", ms(f.Lag), ms(f.LagLimit))
+	case differ:
+		item.State, item.ClientSuspect = Invalid, true
+		item.Summary += "; without the client's own lag it would be decided otherwise, so not judged"
+	case f.State == impact.Pass && e.missed(x, f.Quantile):
+		item.State = Inconclusive
+		item.Summary += "; but the control, a primary slower by twice the margin, was not found there"
+	case f.State == impact.Inconclusive && f.Decides > 0:
+		item.Summary += fmt.Sprintf("; about %d quadruples would decide", f.Decides)
+	}
+	return item
+}
+
+// missed tells whether a quantile's positive control was played and not found.
+func (e *experiment) missed(x *ExperimentFigures, quantile float64) bool {
+	if quantile == 0 || x.Negative == nil {
+		return false
+	}
+	for _, p := range x.Positive {
+		if p.Quantile == quantile {
+			return !p.Found
+		}
+	}
+	return true
+}
+
+// sentence says what was found at a figure.
+func (e *experiment) sentence(f *impact.Figure) string {
+	if f.Quantile == 0 {
+		if !f.Tested {
+			return "failed requests not tested: " + f.Why
+		}
+		return fmt.Sprintf("failed requests %s of %s off, %s of %s on: %s points (%s … %s), margin %s", count(f.FailedOff), count(f.NOff), count(f.FailedOn), count(f.NOn),
+			points(f.Change), points(f.Low), points(f.High), number(f.MarginPct))
+	}
+	if !f.Tested {
+		return fmt.Sprintf("%s not tested: %s", quantileName(f.Quantile), f.Why)
+	}
+	return fmt.Sprintf("%s %s off, %s on: %s %% (%s … %s), margin %s %% (%s)", quantileName(f.Quantile), ms(f.Off), ms(f.On), signed(f.Change), signed(f.Low), signed(f.High),
+		number(f.MarginPct), ms(f.MarginNS))
+}
+
+// points writes percentage points with their sign and three decimals.
+func points(v float64) string { return fmt.Sprintf("%+.3f", v) }
+
+// dropped tells of the blocks that do not count, by reason.
+func (e *experiment) dropped() (out []Finding) {
+	at := map[string]int{}
+	for i := range e.said.Blocks {
+		b := &e.said.Blocks[i]
+		why := e.blocks[int32(b.Index)].why
+		if why == "" || b.Experiment == Harm {
+			continue
+		}
+		n, known := at[why]
+		if !known {
+			n = len(out)
+			at[why] = n
+			out = append(out, Finding{Code: "block_dropped", Severity: Warning, Text: "block that does not count: " + why})
+		}
+		out[n].Count++
+		out[n].Examples = example(out[n].Examples, fmt.Sprintf("block %d (%s)", b.Index, b.Experiment))
+	}
+	return out
+}
+
+// doubts are why nothing may pass.
+func (e *experiment) doubts(x *ExperimentFigures) (out []string) {
+	if share := x.LoadShare; share > 100*saturationLimit {
+		out = append(out, fmt.Sprintf("the load was %s %% of the measured saturation of %s requests a second, and above %s %% queues decide", number(share), number(e.said.Saturation), number(100*saturationLimit)))
+	}
+	if x.Done < e.said.Quadruples {
+		out = append(out, fmt.Sprintf("%d of %d quadruples count", x.Done, e.said.Quadruples))
+	}
+	if lost := e.lost(); lost != "" {
+		out = append(out, "receipts may be missing ("+lost+"), so that nothing shows that the blocks were mirrored as they should")
+	}
+	return append(out, e.unmirrored()...)
+}
+
+// lost names a pod whose receipts may be missing.
+func (e *experiment) lost() string {
+	for _, r := range e.facts.Restarts {
+		if r.Lost {
+			return "pod " + r.Pod + " " + r.What
+		}
+	}
+	if e.facts.Incomplete {
+		return "the evidence is not whole"
+	}
+	return ""
+}
+
+// enoughCopies is from how many expected copies on none at all is no chance: e⁻²⁰ is 2e-9.
+const enoughCopies = 20
+
+// unmirrored tells where the blocks with mirroring on were not.
+func (e *experiment) unmirrored() []string {
+	expected, copies := 0.0, 0
+	for i := range e.said.Blocks {
+		b := &e.said.Blocks[i]
+		if t := e.blocks[int32(b.Index)]; b.Experiment == Total && b.Mirrored && t.why == "" {
+			expected, copies = expected+t.eligible, copies+t.copies
+		}
+	}
+	if copies > 0 || expected < enoughCopies || e.said.Shadow == "dead" {
+		return nil
+	}
+	return []string{"mirroring was on, and nothing arrived at a shadow: this is not the cost of mirroring to one that works"}
+}
+
+// qualifications say in words what a reader has to know.
+func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
+	if e.said.Shared {
+		out = append(out, fmt.Sprintf("client, gateway and both versions share %s here: the total effect is mostly what they take from each other, and may be smaller where each has its own", plural(e.said.CPUs, "CPU", "CPUs")))
+	}
+	if e.said.Shadow != "" && e.said.Shadow != "healthy" {
+		out = append(out, "the shadow was told to misbehave: "+e.said.Shadow)
+	}
+	for _, d := range x.Drift {
+		if d.PValue < 0.01 && math.Abs(d.Change) > 10 {
+			out = append(out, fmt.Sprintf("with mirroring off the primary's %s changed by %s %% over the blocks (p %s): quadruples keep a straight drift out, and no other", quantileName(d.Quantile), signed(d.Change), number(d.PValue)))
+		}
+	}
+	if x.Dropped > 0 {
+		out = append(out, fmt.Sprintf("%d of %s do not count", x.Dropped, plural(x.Played, "block", "blocks")))
+	}
+	if own := e.own(); own > 0 {
+		out = append(out, fmt.Sprintf("%s of the blocks failed by the client's own doing", plural(own, "request", "requests")))
+	}
+	if e.said.Stopped != "" {
+		out = append(out, "the experiment ended early: "+e.said.Stopped)
+	}
+	return out
+}
+
+func (e *experiment) own() (n int) {
+	for _, t := range e.blocks {
+		if t.said.Experiment == Total {
+			n += t.own
+		}
+	}
+	return n
+}
+
+// state is the law of the total effect after controls and validity: what failed stays failed.
+func (e *experiment) state(x *ExperimentFigures, items []Item, v *Verdict, doubts []string) State {
+	state := State(x.State)
+	if state == Fail {
+		return Fail
+	}
+	if state == "" {
+		return NotTested
+	}
+	for _, item := range items {
+		if item.State == Invalid {
+			return Invalid
+		}
+		if item.State == Inconclusive {
+			state = Inconclusive
+		}
+	}
+	if state != Pass {
+		return state
+	}
+	switch n := x.Negative; {
+	case n != nil && n.State == impact.Fail:
+		v.Warnings = append(v.Warnings, "off against off FAILs: this machine shows effects where there are none")
+		return Invalid
+	case n != nil && n.State != impact.Pass, len(doubts) > 0:
+		return Inconclusive
+	}
+	return Pass
+}
+
+// summary says the verdict in a sentence.
+func (e *experiment) summary(x *ExperimentFigures, v *Verdict, doubts []string) string {
+	var told []string
+	for _, item := range v.Items {
+		f := item.Impact
+		switch {
+		case f.Quantile == 0:
+		case item.State == v.State || v.State == Pass && item.State == Pass:
+			told = append(told, fmt.Sprintf("%s %s %% (%s … %s; margin %s)", quantileName(f.Quantile), signed(f.Change), signed(f.Low), signed(f.High), number(f.MarginPct)))
+		}
+	}
+	what := strings.Join(told, ", ")
+	switch {
+	case v.State == Fail && what == "":
+		return "mirroring makes the primary fail more requests: " + v.Items[len(v.Items)-1].Summary
+	case v.State == Fail:
+		return "mirroring makes the primary slower: " + what
+	case v.State == NotTested:
+		return "no figure of the paired blocks could be tested: " + x.Figures[0].Why
+	case len(doubts) > 0:
+		return strings.Join(doubts, "; ") + after(what)
+	case v.State == Pass && e.said.NoControls != "":
+		return "no harm beyond the margins: " + what + "; " + e.said.NoControls
+	case v.State == Pass:
+		return "no harm beyond the margins: " + what + "; the controls were found"
+	case v.State == Inconclusive && x.Negative != nil && x.Negative.State != impact.Pass && State(x.State) == Pass:
+		return "off against off does not pass: this machine is too coarse for these margins" + after(what)
+	}
+	return e.undecided(v.Items, v.State)
+}
+
+func after(what string) string {
+	if what == "" {
+		return ""
+	}
+	return "; " + what
+}
+
+// undecided gives the first item that is in the verdict's state.
+func (e *experiment) undecided(items []Item, state State) string {
+	for _, item := range items {
+		if item.State == state {
+			return item.Summary
+		}
+	}
+	return items[0].Summary
+}
