@@ -8,7 +8,10 @@ FUZZTIME ?= 10m
 # How many random runs against a fault-injecting server `make torture` plays; CI 50. UMBRA_TORTURE_SEED gives the first one's seed.
 N       ?= 1000
 
-.PHONY: run build captures test race lint bench oracle e2e e2e-embedded e2e-cluster fuzz torture cross clean
+# How many runs each proof on the embedded mesh takes.
+PROOFS  ?= 20
+
+.PHONY: run build captures test race lint bench oracle e2e e2e-embedded e2e-cluster prove calibrate fuzz torture cross clean
 
 run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
 	bin/umbra run scenarios/examples/canary-10.yaml
@@ -47,6 +50,10 @@ e2e-embedded: build
 e2e-cluster: build ## on kind with Istio; needs a container engine, and UMBRA_* where no image can be pulled
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cluster -run '^TestE2E'
 	UMBRA_E2E=1 $(GO) test -count=1 -timeout 10m -v ./cluster/internal/node -run 'LifeOfACluster|LeavesNothing|RealEngine'
+
+prove: build ## the experiments with all their controls and every kind of bad shadow, on both meshes: about 75 minutes
+	UMBRA_PROVE=$(PROOFS) $(GO) test -count=1 -tags e2e -timeout 60m -v ./cmd/umbra -run '^TestE2EProve'
+	UMBRA_PROVE=1 $(GO) test -count=1 -tags e2e -timeout 90m -v ./cluster -run '^TestProve'
 
 fuzz: ## each fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)

@@ -35,8 +35,14 @@ import (
 // example is a scenario of scenarios/examples.
 func example(name string) string { return filepath.Join("..", "scenarios", "examples", name+".yaml") }
 
-// commandIn bounds a command. With an idle machine it takes seconds, a cluster from nothing half a minute.
-const commandIn = 6 * time.Minute
+// commandIn bounds a command. With an idle machine it takes seconds, a cluster from nothing half a minute, and a long proof half an hour.
+var commandIn = 6 * time.Minute
+
+func init() {
+	if os.Getenv("UMBRA_PROVE") != "" {
+		commandIn = time.Hour
+	}
+}
 
 // cleanIn is what a command that is interrupted may take to clean up, and the deletion of the shared cluster too.
 const cleanIn = time.Minute

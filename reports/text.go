@@ -89,6 +89,7 @@ func (t *text) verdict(v *verdict.Verdict) {
 		}
 		t.paragraph("  ", line)
 	}
+	t.experiment(v.Experiment)
 	for _, w := range v.Warnings {
 		t.paragraph("  ", "warning: "+w)
 	}
@@ -170,6 +171,9 @@ func (t *text) apart(f *summary.Figures) {
 	}
 	if f.Cooldown > 0 {
 		parts = append(parts, fmt.Sprintf("%d of them are the cool-down", f.Cooldown))
+	}
+	if f.Blocks > 0 {
+		t.paragraph("  ", fmt.Sprintf("%d of them are the paired blocks, which the figures here leave out", f.Blocks))
 	}
 	if len(parts) > 0 {
 		t.paragraph("  ", strings.Join(parts, ", ")+", which sampling, impact, objectives and the rate leave out")

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 	"gopkg.in/yaml.v3"
 
+	"umbra/internal/impact"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
@@ -36,6 +37,7 @@ func (r *reader) assemble(raw *rawScenario, root *yaml.Node, dir string, blind b
 	if raw.mesh.given() {
 		r.manifests(s, raw)
 	}
+	r.experiment(s, raw)
 	return s
 }
 
@@ -404,7 +406,7 @@ func (r *reader) checks(raw *rawChecks) Checks {
 		c.Fraction = &FractionCheck{raw.fraction.v.within.v}
 	}
 	if raw.impact.given() {
-		r.impact(&raw.impact)
+		c.Impact = r.impact(&raw.impact)
 	}
 	for _, o := range raw.objectives.v {
 		if !o.bad {
@@ -414,12 +416,77 @@ func (r *reader) checks(raw *rawChecks) Checks {
 	return c
 }
 
-// impact checks the key, which this version does not carry out.
-func (r *reader) impact(raw *value[rawImpact]) {
-	if pairs := raw.v.pairs; pairs.given() && pairs.v%2 != 0 {
-		r.fault(pairs.at, "checks.impact.pairs: two pairs make a quadruple; use an even number, not %d", pairs.v)
+// impact reads the experiment.
+func (r *reader) impact(raw *value[rawImpact]) *ImpactCheck {
+	v := &raw.v
+	if v.pairs.given() && v.pairs.v%2 != 0 {
+		r.fault(v.pairs.at, "checks.impact.pairs: two pairs make a quadruple; use an even number, not %d", v.pairs.v)
 	}
-	r.fault(raw.at, "checks.impact: paired blocks are not part of this version; leave it out and the direct effect is judged")
+	c := &ImpactCheck{Pairs: int(v.pairs.v), Block: v.block.v, Settle: v.settle.v, Errors: v.errors.v, Controls: Controls(v.controls.v)}
+	if v.margins.given() {
+		c.Margins = r.margins(&v.margins)
+	}
+	for _, size := range v.uploads.v {
+		if slices.Contains(c.Uploads, size.v) && !size.bad {
+			r.fault(size.at, "checks.impact.uploads names %d bytes twice; remove one", size.v)
+		}
+		c.Uploads = append(c.Uploads, size.v)
+	}
+	slices.Sort(c.Uploads)
+	return c
+}
+
+// margins are those that the file names.
+func (r *reader) margins(raw *value[rawMargins]) (out []impact.Margin) {
+	for _, m := range []struct {
+		quantile float64
+		text     value[string]
+	}{{50, raw.v.p50}, {90, raw.v.p90}, {99, raw.v.p99}, {99.9, raw.v.p999}} {
+		if !m.text.given() {
+			continue
+		}
+		margin := parseMargin(m.text.v)
+		if margin.Percent == 0 && margin.Floor == 0 {
+			r.fault(m.text.at, "checks.impact.margins.p%g: no experiment shows that nothing changed at all; give a margin above 0", m.quantile)
+		}
+		margin.Quantile, margin.Asked = m.quantile, true
+		out = append(out, margin)
+	}
+	if len(out) == 0 {
+		r.fault(raw.at, "checks.impact.margins is empty; name a quantile, or leave margins out for the default ones")
+	}
+	return out
+}
+
+// experiment tells of what paired blocks need of the load and of the manifests.
+func (r *reader) experiment(s *Scenario, raw *rawScenario) {
+	i := raw.checks.v.impact
+	if !i.given() || s.Checks.Impact == nil {
+		return
+	}
+	if s.Load.Arrivals == Captured && !raw.load.v.arrivals.bad {
+		r.fault(i.at, "checks.impact: blocks are played at the last stage's rate, and captured arrivals have no stages; use load.arrivals: poisson or constant with stages")
+	}
+	if s.Load.Ordered || s.Load.Reuse == replay.Session {
+		r.fault(i.at, "checks.impact: each block sends the same requests anew, so that sessions end with it; use load.reuse: keep and traffic.capture.ordered: time")
+	}
+	if rate, block := s.blockRate(), s.Checks.Impact.Block; rate > 0 && i.v.block.given() && rate*block.Seconds() < 1 {
+		r.fault(i.v.block.at, "checks.impact.block: at the last stage's rate of %g a second a block of %v has less than one request; make it longer", rate, block)
+	}
+	mirrored := s.Table != nil && slices.ContainsFunc(s.Table.RoutesAt(s.Mesh.Port, s.Mesh.Host), func(r *route.Route) bool {
+		return slices.ContainsFunc(r.Mirrors, func(m route.Mirror) bool { return m.Numerator > 0 })
+	})
+	if s.Table != nil && !mirrored {
+		r.fault(i.at, "checks.impact: no route of %s mirrors, so there is nothing to switch off and on; give one a mirror, or leave the check out", s.Mesh.Host)
+	}
+}
+
+// blockRate is the rate of the blocks; 0 where there is none.
+func (s *Scenario) blockRate() float64 {
+	if len(s.Load.Stages) == 0 {
+		return 0
+	}
+	return s.Load.Stages[len(s.Load.Stages)-1].To
 }
 
 func (r *reader) objective(o value[rawObjective]) Objective {

@@ -2,10 +2,12 @@ package scenarios
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"umbra/internal/impact"
 	"umbra/replay"
 )
 
@@ -81,9 +83,12 @@ type (
 		within value[float64]
 	}
 	rawImpact struct {
-		pairs   value[uint64]
-		block   value[time.Duration]
-		margins value[rawMargins]
+		pairs         value[uint64]
+		block, settle value[time.Duration]
+		margins       value[rawMargins]
+		errors        value[float64]
+		controls      value[string]
+		uploads       value[[]value[int]]
 	}
 	rawMargins struct {
 		p50, p90, p99, p999 value[string]
@@ -250,12 +255,17 @@ func impactShape() shape[rawImpact] {
 		key("p99", "The margin of the 99th percentile.", margin(), func(m *rawMargins) *value[string] { return &m.p99 }),
 		key("p99.9", "The margin of the 99.9th percentile.", margin(), func(m *rawMargins) *value[string] { return &m.p999 }),
 	)
-	pairs := integer("an even whole number from 2 to 100000", 2, 100000)
+	least := uint64(2 * impact.MinUnits)
+	pairs := integer(fmt.Sprintf("an even whole number from %d to 100000, as a test rests on at least %d quadruples of two pairs", least, impact.MinUnits), least, 100000)
 	pairs.schema = with(pairs.schema, "multipleOf", 2)
 	return object(nil,
 		key("pairs", "The number of pairs of blocks; two pairs make a quadruple.", pairs, func(i *rawImpact) *value[uint64] { return &i.pairs }).must(),
 		key("block", "The length of a block.", duration(false), func(i *rawImpact) *value[time.Duration] { return &i.block }).must(),
-		key("margins", "The margins by quantile.", margins, func(i *rawImpact) *value[rawMargins] { return &i.margins }),
+		key("settle", "How long the load goes on before each block begins to count, once every gateway was seen to have the switched routes.", duration(true), func(i *rawImpact) *value[time.Duration] { return &i.settle }).or("400ms"),
+		key("margins", "How much slower the primary may be with mirroring on, by quantile. By default p50 and p90 max(5%, 0.1ms), p99 max(10%, 0.5ms), and p99.9 where the experiment has the power for it. One that is named here has to be decided: without it nothing passes.", margins, func(i *rawImpact) *value[rawMargins] { return &i.margins }),
+		key("errors", "By how many percentage points the share of failed requests may rise.", number("a number of percentage points above 0 and below 100, like 0.1", 0, 100), func(i *rawImpact) *value[float64] { return &i.errors }).or("0.1"),
+		key("controls", "When the controls are played, which show that the experiment can pass and can fail: each, with every run; nightly, with umbra run --nightly; off, never. They take as long as the experiment once for off against off, and once more for each quantile that is gated.", oneOf(string(ControlsEach), string(ControlsNightly), string(ControlsOff)), func(i *rawImpact) *value[string] { return &i.controls }).or(string(ControlsEach)),
+		key("uploads", "The sizes of request bodies with which umbra run --shadow hung (or another mode, or all) looks for harm; 0B are the scenario's own requests.", list(size()), func(i *rawImpact) *value[[]value[int]] { return &i.uploads }).or("[0B, 64KiB, 1MiB, 8MiB, 32MiB]"),
 	)
 }
 

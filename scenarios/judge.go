@@ -54,6 +54,7 @@ func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Ju
 	}
 	record := &f.out.Record
 	f.facts.Undrained, f.facts.Restarts = !record.Drained, record.Restarts
+	f.facts.Start, f.facts.Experiment = f.out.Start, record.Experiment
 	f.facts.Partial = f.facts.Incomplete || record.Partial() != ""
 	if f.recon == nil {
 		rate := f.out.Figures.Rate
@@ -64,7 +65,7 @@ func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Ju
 		}
 		return &f.out, nil
 	}
-	verdicts, err := f.recon.Judge(f.facts, f.out.Scenario.Checks.options())
+	verdicts, err := f.recon.Judge(f.facts, f.out.Scenario.options())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
@@ -384,9 +385,21 @@ func routeFacts(t *route.Table, state *mesh.State) (out []verdict.RouteFact) {
 	return out
 }
 
+// impactOptions are what the paired blocks are judged by.
+func (s *Scenario) impactOptions() verdict.ImpactOptions {
+	c := s.Checks.Impact
+	return verdict.ImpactOptions{Margins: c.Tested(), Errors: c.Errors, Seed: s.Load.Seed}
+}
+
 // options are the checks as the verdicts take them.
-func (c *Checks) options() verdict.Options {
+func (s *Scenario) options() verdict.Options {
 	var o verdict.Options
+	c := &s.Checks
+	if c.Impact != nil {
+		impact := s.impactOptions()
+		o.Impact = &impact
+		o.Margins = c.Impact.Margins
+	}
 	if c.Fraction != nil {
 		o.Fraction = &c.Fraction.Within
 	}

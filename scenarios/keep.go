@@ -19,29 +19,70 @@ import (
 // alone), its histograms, and what the client measured of itself. It tells the record what was played. tap sees the rows. The
 // figures are of all rows, also beside an error.
 func Keep(ctx context.Context, dir string, record *evidence.Record, transport replay.Transport, plan replay.Plan, start time.Time, tap func([]traffic.Result)) (summary.Figures, error) {
-	to := replay.Sinks{Logs: evidence.HDRFiles(dir), Tap: tap, Stages: record.Stages}
-	client, err := measure(dir)
+	k, err := keepIn(dir, record, start, tap)
 	if err != nil {
 		return summary.Figures{}, err
 	}
-	to.Second = client.second
-	var rows *os.File
+	err = k.play(ctx, transport, plan, k.recording)
+	figures, closed := k.close()
+	return figures, errors.Join(err, closed)
+}
+
+// keeping is a run folder that takes rows, of one plan or of several, all counted from one start.
+type keeping struct {
+	start     time.Time
+	record    *evidence.Record
+	recording *replay.Recording
+	rows      *os.File // nil: not kept
+	client    *client
+}
+
+func keepIn(dir string, record *evidence.Record, start time.Time, tap func([]traffic.Result)) (*keeping, error) {
+	k := &keeping{start: start, record: record}
+	to := replay.Sinks{Logs: evidence.HDRFiles(dir), Tap: tap, Stages: record.Stages}
+	var err error
+	if k.client, err = measure(dir); err != nil {
+		return nil, err
+	}
+	to.Second = k.client.second
 	if record.Results == evidence.NoRows {
 		to.Figures = func(f summary.Figures) error { return evidence.WriteJSON(dir, evidence.Figures, f) }
-	} else if rows, err = os.Create(filepath.Join(dir, evidence.Results)); err != nil {
-		return summary.Figures{}, errors.Join(err, client.close())
+	} else if k.rows, err = os.Create(filepath.Join(dir, evidence.Results)); err != nil {
+		return nil, errors.Join(err, k.client.close())
 	} else {
-		to.Rows = rows
+		to.Rows = k.rows
 	}
-	played, figures, err := replay.Record(ctx, transport, plan, start, to)
-	if rows != nil {
-		err = errors.Join(err, rows.Close())
+	if k.recording, err = replay.NewRecording(start, to); err != nil {
+		return nil, errors.Join(err, k.end())
 	}
-	record.Planned, record.Connections = played.Planned, &played.Connections
+	return k, nil
+}
+
+// play plays a plan, whose rows go to the recorder, and tells the record. The connections that it tells of are those of the first one.
+func (k *keeping) play(ctx context.Context, transport replay.Transport, plan replay.Plan, to replay.Recorder) error {
+	played, err := transport.Play(ctx, k.start, plan, to)
+	k.record.Planned += played.Planned
+	if k.record.Connections == nil {
+		k.record.Connections = &played.Connections
+	}
 	if played.Aborted != "" {
-		record.Warnings = append(record.Warnings, "the run was ended before its time: "+played.Aborted)
+		k.record.Warnings = append(k.record.Warnings, "the run was ended before its time: "+played.Aborted)
 	}
-	return figures, errors.Join(err, client.close())
+	return err
+}
+
+// close gives the figures of all rows, also beside an error.
+func (k *keeping) close() (summary.Figures, error) {
+	figures, err := k.recording.Close()
+	return figures, errors.Join(err, k.end())
+}
+
+// end closes the files that are not the recording's own.
+func (k *keeping) end() (err error) {
+	if k.rows != nil {
+		err = k.rows.Close()
+	}
+	return errors.Join(err, k.client.close())
 }
 
 // Stages are those of a plan's stages that are judged, with the times at which they begin and end.

@@ -17,6 +17,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"umbra/internal/diag"
+	"umbra/internal/impact"
 	"umbra/internal/mesh"
 	"umbra/internal/traffic"
 	"umbra/replay"
@@ -432,7 +433,7 @@ checks:
   objectives: [{quantile: 99, under: 50ms}, {errors: 0.1}]
 `
 
-// The sample is well formed; of it this version refuses impact alone, and what is left loads.
+// The sample of the contract loads.
 func TestContractSample(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sample.yaml")
 	if err := os.WriteFile(file, []byte(contractSample), 0o600); err != nil {
@@ -441,18 +442,16 @@ func TestContractSample(t *testing.T) {
 	if err := compileSchema(t).Validate(plain(t, file)); err != nil {
 		t.Errorf("the schema refuses it: %v", err)
 	}
-	_, err := Parse("sample.yaml", []byte(contractSample), "testdata")
-	want := "sample.yaml:22:11: checks.impact: paired blocks are not part of this version; leave it out and the direct effect is judged"
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	before, after, _ := strings.Cut(contractSample, "  impact:")
-	_, after, _ = strings.Cut(after, "\n")
-	s, err := Parse("sample.yaml", []byte(before+after), "testdata")
+	s, err := Parse("sample.yaml", []byte(contractSample), "testdata")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.Load.Stages[1] != (Stage{200, 1000, 20 * time.Second}) || s.Checks.Fraction.Within != 1 || len(s.Checks.Objectives) != 2 {
 		t.Errorf("got %+v", s)
+	}
+	want := &ImpactCheck{Pairs: 40, Block: 2 * time.Second, Settle: 400 * time.Millisecond, Errors: 0.1, Controls: ControlsEach, Uploads: []int{0, 64 << 10, 1 << 20, 8 << 20, 32 << 20},
+		Margins: []impact.Margin{{Quantile: 50, Percent: 5, Asked: true}, {Quantile: 90, Percent: 5, Floor: 100 * time.Microsecond, Asked: true}, {Quantile: 99, Percent: 10, Asked: true}}}
+	if diff := cmp.Diff(want, s.Checks.Impact); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -29,13 +29,20 @@ func (s *Scenario) Plan() replay.Plan {
 
 // scripted gives the mix's requests, for ever.
 func (s *Scenario) scripted() (next func() (replay.Item, error), stop func()) {
-	routes := predictor{s, map[*traffic.Request]string{}}
-	var i uint64
-	return func() (replay.Item, error) {
-		name, r, shared := s.Mix.request(i)
-		i++
-		return replay.Item{Name: name, Route: routes.of(r, shared), Request: r}, nil
-	}, func() {}
+	return s.scriptedFrom(0)()
+}
+
+// scriptedFrom gives the mix's requests from the i-th on, for ever.
+func (s *Scenario) scriptedFrom(first uint64) replay.Requests {
+	return func() (func() (replay.Item, error), func()) {
+		routes := predictor{s, map[*traffic.Request]string{}}
+		i := first
+		return func() (replay.Item, error) {
+			name, r, shared := s.Mix.request(i)
+			i++
+			return replay.Item{Name: name, Route: routes.of(r, shared), Request: r}, nil
+		}, func() {}
+	}
 }
 
 // captured gives the capture's requests, for ever where again says so, sent to the scenario's host.

@@ -97,10 +97,20 @@ type (
 	}
 	resolvedChecks struct {
 		Fraction   *resolvedFraction   `yaml:"fraction,omitempty,flow"`
+		Impact     *resolvedImpact     `yaml:"impact,omitempty"`
 		Objectives []resolvedObjective `yaml:"objectives,omitempty,flow"`
 	}
 	resolvedFraction struct {
 		Within float64 `yaml:"within"`
+	}
+	resolvedImpact struct {
+		Pairs    int               `yaml:"pairs"`
+		Block    string            `yaml:"block"`
+		Settle   string            `yaml:"settle"`
+		Margins  map[string]string `yaml:"margins,omitempty,flow"`
+		Errors   float64           `yaml:"errors"`
+		Controls string            `yaml:"controls"`
+		Uploads  []string          `yaml:"uploads,flow"`
 	}
 	resolvedObjective struct {
 		Quantile float64  `yaml:"quantile,omitempty"`
@@ -275,8 +285,25 @@ func resolveChecks(c *Checks) resolvedChecks {
 	if c.Fraction != nil {
 		out.Fraction = &resolvedFraction{c.Fraction.Within}
 	}
+	if i := c.Impact; i != nil {
+		out.Impact = resolveImpact(i)
+	}
 	for _, o := range c.Objectives {
 		out.Objectives = append(out.Objectives, resolvedObjective{o.Quantile, shown(o.Under), o.Errors})
+	}
+	return out
+}
+
+func resolveImpact(c *ImpactCheck) *resolvedImpact {
+	out := &resolvedImpact{Pairs: c.Pairs, Block: c.Block.String(), Settle: c.Settle.String(), Errors: c.Errors, Controls: string(c.Controls)}
+	for _, m := range c.Margins {
+		if out.Margins == nil {
+			out.Margins = map[string]string{}
+		}
+		out.Margins["p"+strconv.FormatFloat(m.Quantile, 'f', -1, 64)] = marginText(m)
+	}
+	for _, size := range c.Uploads {
+		out.Uploads = append(out.Uploads, strconv.Itoa(size)+"B")
 	}
 	return out
 }

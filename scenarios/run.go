@@ -29,9 +29,12 @@ type Watcher interface {
 type Run struct {
 	Scenario  *Scenario
 	Mesh      Mesh
-	Transport func(address string) (replay.Transport, error)
+	Transport func(how replay.Options) (replay.Transport, error)
 	Faults    mesh.Faults
-	Dir       string // the run folder, which exists
+	Looks     []string // the shadow's modes in which to look for harm
+	Nightly   bool     // the controls of scenarios that play them nightly are played
+	Shared    bool     // client and mesh run on the same CPUs
+	Dir       string   // the run folder, which exists
 	Watcher   Watcher
 	AccessLog bool            // the gateways' logs are kept, where the mesh has such
 	Record    evidence.Record // what the caller knows; the run fills in the rest
@@ -144,7 +147,7 @@ func (r *Run) onMesh(ctx context.Context) (err error) {
 	if err := errors.Join(evidence.WriteJSON(r.Dir, evidence.Before, before), dumps(ctx, r.Dir, running, "before"), mesh.Differences(r.Scenario.Table, before)); err != nil {
 		return broken(err)
 	}
-	if err := r.replay(ctx, running.Address()); err != nil {
+	if err := r.replay(ctx, running); err != nil {
 		return broken(err)
 	}
 	return broken(r.collect(ctx, running))
@@ -202,14 +205,23 @@ func cpuUse(before, after *mesh.State) (out []evidence.CPUUse) {
 	return out
 }
 
-func (r *Run) replay(ctx context.Context, address string) error {
-	r.Watcher.Step(fmt.Sprintf("replaying %s through the gateway at %s", r.Scenario.Describe(), address))
-	transport, err := r.Transport(address)
+// replay plays the stages, and then the paired blocks.
+func (r *Run) replay(ctx context.Context, running Running) error {
+	r.Watcher.Step(fmt.Sprintf("replaying %s through the gateway at %s", r.Scenario.Describe(), running.Address()))
+	transport, err := r.Transport(r.Scenario.Load.Options(running.Address()))
 	if err != nil {
 		return err
 	}
-	_, err = Keep(ctx, r.Dir, &r.Record, transport, r.Scenario.Plan(), time.Now().Add(StartIn), r.Watcher.Results)
-	return err
+	k, err := keepIn(r.Dir, &r.Record, time.Now().Add(StartIn), r.Watcher.Results)
+	if err != nil {
+		return err
+	}
+	err = k.play(ctx, transport, r.Scenario.Plan(), k.recording)
+	if err == nil && ctx.Err() == nil {
+		err = r.experiment(ctx, running, k)
+	}
+	_, closed := k.close()
+	return errors.Join(err, closed)
 }
 
 // collect waits for the mirrors and fetches the evidence. It has its own bound: an interrupted run is collected too.

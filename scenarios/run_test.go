@@ -156,12 +156,12 @@ func (silent) Results([]traffic.Result) {}
 func playOn(ctx context.Context, t *testing.T, s *Scenario, f *fake) (dir string, err error) {
 	t.Helper()
 	dir = t.TempDir()
-	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: transportOf(s)}
+	run := Run{Scenario: s, Mesh: f, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: transportOf()}
 	return dir, run.Play(ctx)
 }
 
-func transportOf(s *Scenario) func(address string) (replay.Transport, error) {
-	return func(address string) (replay.Transport, error) { return replay.New(s.Load.Options(address)) }
+func transportOf() func(replay.Options) (replay.Transport, error) {
+	return func(how replay.Options) (replay.Transport, error) { return replay.New(how) }
 }
 
 func TestRunLeavesItsEvidence(t *testing.T) {
@@ -564,7 +564,7 @@ func TestPlayKeepsWhatAClusterSays(t *testing.T) {
 			{Namespace: "shop", Name: "app-v2-0", Restarts: n, CPU: map[string]mesh.CPU{"app": used}}}
 		return state
 	}
-	run := Run{Scenario: s, Mesh: talker{f}, Dir: t.TempDir(), Watcher: silent{}, AccessLog: true, Transport: transportOf(s)}
+	run := Run{Scenario: s, Mesh: talker{f}, Dir: t.TempDir(), Watcher: silent{}, AccessLog: true, Transport: transportOf()}
 	if err := run.Play(t.Context()); err != nil {
 		t.Fatal(err)
 	}

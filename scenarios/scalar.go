@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"umbra/internal/diag"
+	"umbra/internal/impact"
 )
 
 var (
@@ -159,4 +160,24 @@ func size() shape[int] {
 func margin() shape[string] {
 	return text(`a margin like 5% or "max(5%, 0.1ms)"`,
 		`^(`+percentPattern+`|max\( *`+percentPattern+` *, *`+durationPattern+` *\))$`)
+}
+
+// parseMargin reads what margin takes.
+func parseMargin(text string) impact.Margin {
+	var m impact.Margin
+	percent, floor, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(text, "max("), ")"), ",")
+	m.Percent, _ = strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(percent), "%"), 64) // margin has seen to it
+	if floor != "" {
+		m.Floor, _ = time.ParseDuration(strings.TrimSpace(floor))
+	}
+	return m
+}
+
+// marginText writes a margin as parseMargin reads it.
+func marginText(m impact.Margin) string {
+	percent := strconv.FormatFloat(m.Percent, 'f', -1, 64) + "%"
+	if m.Floor == 0 {
+		return percent
+	}
+	return fmt.Sprintf("max(%s, %v)", percent, m.Floor)
 }

@@ -4,6 +4,7 @@ package scenarios
 import (
 	"time"
 
+	"umbra/internal/impact"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/replay"
@@ -99,7 +100,40 @@ type Stage struct {
 // Checks are what the scenario asks beyond integrity and delivery, which always run. What is nil or empty is not tested.
 type Checks struct {
 	Fraction   *FractionCheck
+	Impact     *ImpactCheck
 	Objectives []Objective
+}
+
+// ImpactCheck plays paired blocks with mirroring off and on, behind the stages.
+type ImpactCheck struct {
+	Pairs    int // of blocks; two make a quadruple
+	Block    time.Duration
+	Settle   time.Duration   // of load before each block
+	Margins  []impact.Margin // none: impact.DefaultMargins and impact.TailMargin
+	Errors   float64         // percentage points
+	Controls Controls
+	Uploads  []int // bytes; 0: the scenario's own requests
+}
+
+// Controls is when the controls of the experiment are played.
+type Controls string
+
+// The times.
+const (
+	ControlsEach    Controls = "each"    // with every run
+	ControlsNightly Controls = "nightly" // where the run is said to be the nightly one
+	ControlsOff     Controls = "off"
+)
+
+// Quadruples is how many the experiment has.
+func (c *ImpactCheck) Quadruples() int { return c.Pairs / 2 }
+
+// Tested are the margins that are tested: those named, or the default ones.
+func (c *ImpactCheck) Tested() []impact.Margin {
+	if len(c.Margins) > 0 {
+		return c.Margins
+	}
+	return append(impact.DefaultMargins(), impact.TailMargin())
 }
 
 // FractionCheck tests the share of mirrored requests against the programmed one.

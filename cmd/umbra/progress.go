@@ -75,7 +75,7 @@ func (p *progress) Results(rows []traffic.Result) {
 		}
 	}
 	every := tellEvery
-	bar := p.span > 0 && isTerminal(p.out)
+	bar := p.span > 0 && p.due <= p.span && isTerminal(p.out)
 	if bar {
 		every = drawEvery
 	}
@@ -91,7 +91,11 @@ func (p *progress) Results(rows []traffic.Result) {
 }
 
 func (p *progress) state() string {
-	return fmt.Sprintf("%d requests ended, %d of them not ok, %v of %v", p.ended, p.bad, p.due.Round(100*time.Millisecond), p.span)
+	at := p.due.Round(100 * time.Millisecond).String()
+	if p.due <= p.span { // paired blocks come behind the plan
+		at += fmt.Sprintf(" of %v", p.span)
+	}
+	return fmt.Sprintf("%d requests ended, %d of them not ok, %s", p.ended, p.bad, at)
 }
 
 func (p *progress) show() {

@@ -21,12 +21,13 @@ import (
 )
 
 type runOptions struct {
-	mesh   meshOptions
-	out    string
-	faults []string
-	shadow string
-	keep   string
-	json   bool
+	mesh    meshOptions
+	out     string
+	faults  []string
+	shadow  string
+	nightly bool
+	keep    string
+	json    bool
 }
 
 func runCommand() *cobra.Command {
@@ -49,7 +50,14 @@ Faults make the embedded mesh misbehave, so that the verdicts can be seen to fai
   mirror-writes=1    mirror writes of routes that do not mirror           fails Integrity
   lose-primary=0.001 answer without asking the primary                    fails Integrity
   slow-primary=20ms  delay the primary of mirrored requests               fails Impact
-  shadow=MODE        slow, hung, dead (fails Delivery) or errors`,
+  shadow=MODE        slow, hung, dead (fails Delivery) or errors
+
+Where the scenario has checks.impact, paired blocks with mirroring off and on follow its stages, and
+with --shadow MODE umbra then looks for harm that such a shadow does to the primary: uploads of each
+size of checks.impact.uploads, every request mirrored, off against on. Where more requests fail with
+mirroring on, the verdict Harm FAILs, and umbra tries which setting removes it. --shadow all does so
+for every mode, also with the scenario's own requests; the experiment itself has a healthy shadow then.`,
+
 		Example: "  umbra run scenarios/examples/canary-10.yaml\n  umbra run scenarios/examples/full.yaml --on kind\n  umbra run scenarios/examples/canary-10.yaml --fault drop=0.001,duplicate=0.001",
 		Args:    exactly("FILE"),
 		RunE:    func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
@@ -57,7 +65,8 @@ Faults make the embedded mesh misbehave, so that the verdicts can be seen to fai
 	o.mesh.add(c)
 	c.Flags().StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/<scenario>-<UTC time>)")
 	c.Flags().StringArrayVar(&o.faults, "fault", nil, "make the embedded mesh misbehave; see above")
-	c.Flags().StringVar(&o.shadow, "shadow", "", "how the shadow behaves: "+strings.Join(mesh.ShadowModes, ", "))
+	c.Flags().StringVar(&o.shadow, "shadow", "", "how the shadow behaves: "+strings.Join(mesh.ShadowModes, ", ")+"; or all, to look for harm in each of these ways; see above")
+	c.Flags().BoolVar(&o.nightly, "nightly", false, "play the controls of scenarios that say checks.impact.controls: nightly")
 	c.Flags().StringVar(&o.keep, "keep", "never", "keep what the run made of the mesh: always (--keep alone), failed (where the run did not pass), never; the embedded mesh cannot be kept")
 	c.Flags().Lookup("keep").NoOptDefVal = "always"
 	jsonFlag(c, &o.json)
@@ -74,6 +83,9 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 		dir, err = newFolder(o.out, name)
 		return dir, err
 	})
+	if err == nil {
+		err = o.checkImpact(s)
+	}
 	if err != nil {
 		os.Remove(dir) // where nothing is in it
 		return err
@@ -187,8 +199,8 @@ func (o *runOptions) check(c *cobra.Command) (mesh.Faults, error) {
 func (o *runOptions) play(ctx context.Context, m provided, s *scenarios.Scenario, faults mesh.Faults, dir string, watch *progress) error {
 	run := scenarios.Run{
 		Scenario: s, Mesh: m, Faults: faults, Dir: dir, Watcher: watch, AccessLog: o.mesh.settings.AccessLog,
-		Transport: func(address string) (replay.Transport, error) {
-			how := s.Load.Options(address)
+		Nightly: o.nightly, Looks: o.looks(s), Shared: o.mesh.on != onExisting,
+		Transport: func(how replay.Options) (replay.Transport, error) {
 			if err := how.Check(s.Demand()); err != nil {
 				return nil, err
 			}
@@ -214,9 +226,34 @@ func (o *runOptions) play(ctx context.Context, m provided, s *scenarios.Scenario
 	return run.Play(ctx)
 }
 
+// everyShadow is the value of --shadow that stands for every mode.
+const everyShadow = "all"
+
+// looks are the shadow's modes in which to look for harm.
+func (o *runOptions) looks(s *scenarios.Scenario) []string {
+	switch {
+	case s.Checks.Impact == nil || o.shadow == "":
+		return nil
+	case o.shadow == everyShadow:
+		return mesh.ShadowModes
+	}
+	return []string{o.shadow}
+}
+
+// checkImpact refuses what paired blocks cannot be played with.
+func (o *runOptions) checkImpact(s *scenarios.Scenario) error {
+	switch {
+	case s.Checks.Impact == nil && o.shadow == everyShadow:
+		return fmt.Errorf("--shadow all looks for harm by paired blocks, and %s has no checks.impact; add it, or name one of %s", s.File, strings.Join(mesh.ShadowModes, ", "))
+	case s.Checks.Impact != nil && o.mesh.on == onExisting && !o.mesh.settings.Apply:
+		return fmt.Errorf("checks.impact switches mirroring off and on, and nothing in your cluster is changed without --apply: add it, or leave checks.impact out of %s", s.File)
+	}
+	return nil
+}
+
 // faultList is what both flags ask for.
 func (o *runOptions) faultList() []string {
-	if o.shadow == "" {
+	if o.shadow == "" || o.shadow == everyShadow {
 		return o.faults
 	}
 	return append([]string{"shadow=" + o.shadow}, o.faults...)

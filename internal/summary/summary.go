@@ -14,7 +14,7 @@ import (
 	"umbra/internal/verdict"
 )
 
-// Figures sums up the rows of a run. Rates and latencies are of the stages (and blocks); the warm-up and the cool-down are
+// Figures sums up the rows of a run. Rates and latencies are of the stages; the warm-up, the cool-down and the paired blocks are
 // only counted, and so is what a stop took out of the plan.
 type Figures struct {
 	Planned  int           `json:"planned"` // every row; the outcomes below add up to it
@@ -25,6 +25,7 @@ type Figures struct {
 	Unsent   int           `json:"unsent"`             // by class in Errors
 	Warmup   int           `json:"warmup"`             // rows of the warm-up, among all of the above
 	Cooldown int           `json:"cooldown,omitempty"` // rows of the cool-down, likewise
+	Blocks   int           `json:"blocks,omitempty"`   // rows of paired blocks, likewise; their settling is a warm-up
 	Failed   int           `json:"failed"`             // ok rows with a status of 500 or above
 	Retries  int           `json:"retries,omitempty"`  // requests sent again, as the server had not processed them
 	Span     time.Duration `json:"span_ns"`            // of the stages' plan: from the first due instant to a gap behind the last
@@ -169,7 +170,7 @@ func (s *Summary) Add(rows []traffic.Result) {
 }
 
 // isJudged tells whether a phase's rows are in rates and latencies.
-func isJudged(p traffic.Phase) bool { return p != traffic.PhaseWarmup && p != traffic.PhaseCooldown }
+func isJudged(p traffic.Phase) bool { return p == traffic.PhaseStage }
 
 func (s *Summary) count(r *traffic.Result) {
 	f := &s.figures
@@ -192,6 +193,8 @@ func (s *Summary) count(r *traffic.Result) {
 		f.Warmup++
 	case traffic.PhaseCooldown:
 		f.Cooldown++
+	case traffic.PhaseBlock:
+		f.Blocks++
 	}
 	if r.Outcome == traffic.OK && r.Status >= 500 {
 		f.Failed++
