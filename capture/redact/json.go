@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"umbra/internal/jsonpath"
 )
 
 // maxDepth bounds the nesting of JSON.
@@ -47,16 +49,15 @@ func (r *Redactor) jsonInside(text string, p place, depth int) string {
 
 // jsonText redacts the values that names and paths select in texts of JSON, and gives in itself where there are none. The
 // error says what is wrong where it is no JSON.
-func (r *Redactor) jsonText(in []byte, paths []jsonPath, p place, depth int) ([]byte, error) {
+func (r *Redactor) jsonText(in []byte, paths []jsonpath.Path, p place, depth int) ([]byte, error) {
 	w := jsonWalk{r: r, paths: paths, place: p, nested: depth, in: in, at: jsonStart(in)}
 	var root *rule
 	for i := range paths {
-		if len(paths[i].steps) == 0 {
-			root = paths[i].rule
-			continue
+		if len(paths[i]) == 0 {
+			root = r.pathRules[i]
 		}
-		w.states = append(w.states, state{i, 0})
 	}
+	w.states = jsonpath.Start(paths, nil)
 	for n := len(w.states); w.at < len(in); w.space() {
 		if err := w.value(root, 0, n); err != nil {
 			return nil, err
@@ -71,7 +72,7 @@ func (r *Redactor) jsonText(in []byte, paths []jsonPath, p place, depth int) ([]
 // jsonWalk goes through texts of JSON (RFC 8259) and edits them.
 type jsonWalk struct {
 	r      *Redactor
-	paths  []jsonPath
+	paths  []jsonpath.Path // the Redactor's, or none
 	place  place
 	nested int // how deep the text lies in strings
 
@@ -79,7 +80,7 @@ type jsonWalk struct {
 	at     int
 	out    []byte
 	copied int // in[:copied] is in out, or replaced there
-	states []state
+	states []jsonpath.State
 	depth  int
 }
 
@@ -168,7 +169,7 @@ func (w *jsonWalk) array(u *rule, from, to int) error {
 		return nil
 	}
 	for i := 0; ; i++ {
-		if err := w.child(u, from, to, func(s step) bool { return s.any || s.isIndex && s.index == i }); err != nil {
+		if err := w.child(u, from, to, func(s jsonpath.Step) bool { return s.Any || s.IsIndex && s.Index == i }); err != nil {
 			return err
 		}
 		if w.take(']') {
@@ -190,17 +191,17 @@ func (w *jsonWalk) member(u *rule, name []byte, from, to int) error {
 	if from == to {
 		return w.value(u, from, to)
 	}
-	return w.child(u, from, to, func(s step) bool { return s.any || !s.isIndex && s.name == string(name) })
+	return w.child(u, from, to, func(s jsonpath.Step) bool { return s.Any || !s.IsIndex && s.Name == string(name) })
 }
 
-func (w *jsonWalk) child(u *rule, from, to int, matches func(step) bool) error {
+func (w *jsonWalk) child(u *rule, from, to int, matches func(jsonpath.Step) bool) error {
 	if from == to {
 		return w.value(u, from, to)
 	}
-	states, selected := advance(w.paths, w.states, w.states[from:to], matches)
+	states, selected := jsonpath.Advance(w.paths, w.states, w.states[from:to], matches)
 	w.states = states
-	if selected != nil && (u == nil || u.byDefault) {
-		u = selected
+	if selected != jsonpath.None && (u == nil || u.byDefault) {
+		u = w.r.pathRules[selected]
 	}
 	err := w.value(u, to, len(w.states))
 	w.states = w.states[:to]

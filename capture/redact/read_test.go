@@ -73,36 +73,6 @@ func TestReadRulesFaults(t *testing.T) {
 	}
 }
 
-func TestParsePath(t *testing.T) {
-	tests := []struct {
-		path string
-		want []step
-	}{
-		{"$", nil},
-		{"$.a-b._c", []step{{name: "a-b"}, {name: "_c"}}},
-		{"$..a[*].*", []step{{name: "a", below: true}, {any: true}, {any: true}}},
-		{`$..['a\'b']["c.d"]`, []step{{name: "a'b", below: true}, {name: "c.d"}}},
-		{"$[0]..[3]..*", []step{{isIndex: true}, {isIndex: true, index: 3, below: true}, {any: true, below: true}}},
-		{"$.été", []step{{name: "été"}}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.path, func(t *testing.T) {
-			got, err := parsePath(tt.path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(step{})); diff != "" {
-				t.Error(diff)
-			}
-		})
-	}
-	for _, bad := range []string{"", "a", "$a", "$.", "$..", "$...a", "$[", "$[-1]", "$[1:2]", "$['a'", "$['a','b']", "$['a", "$ .a", "$" + strings.Repeat(".a", maxSteps+1)} {
-		if steps, err := parsePath(bad); err == nil {
-			t.Errorf("%q is %v", bad, steps)
-		}
-	}
-}
-
 // Rules that are read make a Redactor.
 func FuzzRules(f *testing.F) {
 	for _, seed := range []string{leakRules, "defaults: off", "query: &a [*a]", "{json: [$..a], patterns: [{match: '(?i)a', in: [body]}]}", "a: &a\n<<: *a", "keep: [a]\nheaders: [{name: b, keep: class}]"} {

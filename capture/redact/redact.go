@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"strings"
 
+	"umbra/internal/jsonpath"
 	"umbra/internal/traffic"
 )
 
@@ -20,7 +21,8 @@ type Redactor struct {
 	headers     headerTable
 	query, form nameSet // the parameters of URLs, and of forms
 	members     nameSet // of JSON
-	paths       []jsonPath
+	paths       []jsonpath.Path
+	pathRules   []*rule // of each of paths
 	patterns    []pattern
 	userinfo    *rule // nil where the defaults are off
 	nested      *rule // for what is nested too deep to look into
