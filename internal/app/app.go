@@ -1,6 +1,7 @@
 // Package app is the app that umbra mirrors traffic between: one program that plays any version of a service, with a
 // latency, an error rate and a response size of its own, and that keeps a receipt of every request that reached it.
-// Equal requests get equal answers from every version, so that a difference is the mirror's doing.
+// Equal requests get equal answers from every version, unless its behaviour says otherwise, so that a difference is the
+// mirror's doing, or was asked for.
 package app
 
 import (
@@ -25,9 +26,10 @@ type Config struct {
 	Listen    string // address of the app itself: HTTP/1.1 and HTTP/2 without TLS; ":0" takes any port
 	Admin     string // address of receipts, settings, status, metrics and health
 	Behaviour Behaviour
-	Seed      uint64        // of latencies and errors
+	Seed      uint64        // of latencies, errors and answers that differ
 	Mode      string        // a Mode; empty: healthy
 	SlowBy    time.Duration // what ModeSlow adds; 0: 1 s
+	Ignore    []string      // see Settings
 	SpillDir  string        // where receipts spill to a file, which is removed while it is open where the system can; empty: os.TempDir
 	// ReceiptsDir is where receipts and settings outlive the process, in files that Close leaves; it is made where it is not
 	// there, and one process at a time may use it. The files of earlier processes are found, and settings that were changed
@@ -41,7 +43,7 @@ type Config struct {
 
 // settings are what of a Config can be changed at run time.
 func (c *Config) settings() Settings {
-	return Settings{Behaviour: c.Behaviour, Seed: c.Seed, Mode: c.Mode, SlowBy: c.SlowBy}
+	return Settings{Behaviour: c.Behaviour, Seed: c.Seed, Mode: c.Mode, SlowBy: c.SlowBy, Ignore: c.Ignore}
 }
 
 // The modes: how an app is wrong.
@@ -52,7 +54,8 @@ const (
 	ModeDead   = "dead"   // connections are refused; only Admin is served
 )
 
-// VersionHeader is the response header that names the version that answered. Bodies do not name it.
+// VersionHeader is the response header that names the version that answered. Bodies do not name it, but for those that
+// Behaviour.Differ asks for.
 const VersionHeader = "X-App-Version"
 
 // Check tells everything that is wrong with a Config.

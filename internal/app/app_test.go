@@ -190,6 +190,74 @@ func TestVersionsAnswerAlike(t *testing.T) {
 	}
 }
 
+// What differs is asked for: by Differ the answers of the version that it names, by Stamp every one, and then nothing else.
+func TestVersionsThatDiffer(t *testing.T) {
+	for name, c := range map[string]struct {
+		v1, v2           Behaviour
+		same, normalised bool // equal digests of the bodies, and of their JSON without $.time
+	}{
+		"alike":                 {Behaviour{}, Behaviour{}, true, true},
+		"of different lengths":  {Behaviour{}, Behaviour{ResponseSize: 999}, false, true},
+		"both stamped":          {Behaviour{Stamp: true}, Behaviour{Stamp: true}, false, true},
+		"one stamped":           {Behaviour{}, Behaviour{Stamp: true}, false, true},
+		"one differs":           {Behaviour{}, Behaviour{Differ: 1}, false, false},
+		"both differ":           {Behaviour{Differ: 1}, Behaviour{Differ: 1}, false, false},
+		"stamped, and differs":  {Behaviour{Stamp: true}, Behaviour{Stamp: true, Differ: 1}, false, false},
+		"differs in no request": {Behaviour{}, Behaviour{Differ: 1e-300}, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []traffic.Receipt
+			for version, b := range map[string]Behaviour{"v1": c.v1, "v2": c.v2} {
+				a := start(t, Config{Version: version, Behaviour: b, Ignore: []string{"$.time"}})
+				_, text, err := send(client(t, false), a, "POST", "/api?q=1", "id", "body")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got = append(got, receipts(t, a)...); got[len(got)-1].ResponseSHA256 != sha(text) {
+					t.Errorf("the digest of %s is %s", text, got[len(got)-1].ResponseSHA256)
+				}
+				if b.Stamp != strings.Contains(text, `"time":"2`) || (b.Differ == 1) != strings.Contains(text, version) {
+					t.Errorf("the answer is %s", text)
+				}
+			}
+			if same := got[0].ResponseSHA256 == got[1].ResponseSHA256; same != c.same {
+				t.Errorf("equal digests: %v", same)
+			}
+			if same := got[0].ResponseJSONSHA256 == got[1].ResponseJSONSHA256; same != c.normalised || len(got[0].ResponseJSONSHA256) != 64 {
+				t.Errorf("equal digests of JSON: %v, %s", same, got[0].ResponseJSONSHA256)
+			}
+		})
+	}
+}
+
+func TestDigestOfJSON(t *testing.T) {
+	const form = `{"body_bytes":0,"method":"GET","path":"/"}`
+	ignore := []string{"$.time", "$..body_sha256"}
+	for name, c := range map[string]struct {
+		ignore []string
+		method string
+		size   int
+		want   string
+	}{
+		"nothing ignored": {nil, "GET", 0, ""},
+		"ignored":         {ignore, "GET", 0, sha(form)},
+		"with blanks":     {ignore, "GET", maxJSON, sha(form)},
+		"too large":       {ignore, "GET", maxJSON + 1, ""},
+		"no body":         {ignore, "HEAD", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := start(t, Config{Behaviour: Behaviour{Stamp: true, ResponseSize: c.size}})
+			configure(t, a, Settings{Behaviour: Behaviour{Stamp: true, ResponseSize: c.size}, Ignore: c.ignore})
+			if _, _, err := send(client(t, false), a, c.method, "/", "id", ""); err != nil {
+				t.Fatal(err)
+			}
+			if got := receipts(t, a)[0].ResponseJSONSHA256; got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestHealthLeavesNoReceipt(t *testing.T) {
 	a := start(t, Config{})
 	for _, path := range []string{"/health", "/healthz", "/ready"} {
@@ -560,8 +628,8 @@ func TestInvalidConfig(t *testing.T) {
 		{"mode", Config{Mode: "sleepy"}, []string{`mode: "sleepy" is unknown`}},
 		{"p99 without p50", Config{Behaviour: Behaviour{Latency: Latency{P99: 1}}}, []string{"needs a p50 above 0"}},
 		{"p99 below p50", Config{Behaviour: Behaviour{Latency: Latency{P50: 2, P99: 1}}}, []string{"not above it"}},
-		{"all at once", Config{Behaviour: Behaviour{Latency: Latency{P50: -1}, ErrorRate: 1.1, ResponseSize: -1}, SlowBy: -1, MaxReceipts: -1},
-			[]string{"must not be negative", "1.1 is not a share", "response size", "slow by", "receipts in memory"}},
+		{"all at once", Config{Behaviour: Behaviour{Latency: Latency{P50: -1}, ErrorRate: 1.1, ResponseSize: -1, Differ: 2}, SlowBy: -1, MaxReceipts: -1, Ignore: []string{"time"}},
+			[]string{"differ: 2 is not a share", "ignore", "must not be negative", "1.1 is not a share", "response size", "slow by", "receipts in memory"}},
 		{"address", Config{Listen: "127.0.0.1:none"}, []string{"127.0.0.1:none"}},
 		{"spill directory", Config{Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", SpillDir: "no/such/directory"}, []string{"no place for receipts"}},
 	} {

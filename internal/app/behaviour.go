@@ -12,6 +12,9 @@ type Behaviour struct {
 	Latency              // embedded, so that the JSON of settings is flat
 	ErrorRate    float64 `json:"error_rate"` // share of requests answered with 503, 0 to 1
 	ResponseSize int     `json:"size"`       // bytes; an answer is never shorter than its JSON
+	// What is unset is left out, so that an app of an earlier umbra takes the settings of one that asks for none of it.
+	Differ float64 `json:"differ,omitempty"` // share of requests answered with another body than other versions', 0 to 1
+	Stamp  bool    `json:"stamp,omitempty"`  // answers tell when they were made
 }
 
 // Latency is a log-normal distribution given by its median and 99th percentile; constant where P99 is 0.
@@ -54,6 +57,9 @@ func (b Behaviour) Check() error {
 	if !(b.ErrorRate >= 0 && b.ErrorRate <= 1) {
 		faults = append(faults, fmt.Errorf("error rate: %v is not a share from 0 to 1", b.ErrorRate))
 	}
+	if !(b.Differ >= 0 && b.Differ <= 1) {
+		faults = append(faults, fmt.Errorf("differ: %v is not a share from 0 to 1", b.Differ))
+	}
 	if b.ResponseSize < 0 {
 		faults = append(faults, fmt.Errorf("response size: %d bytes is negative", b.ResponseSize))
 	}
@@ -64,9 +70,13 @@ func (b Behaviour) Check() error {
 const (
 	drawLatency uint64 = iota
 	drawError
+	drawDiffer
 )
 
 // plan is what the behaviour has in store for one request.
 func (b Behaviour) plan(d Draws) (latency time.Duration, fails bool) {
 	return b.Latency.At(d.Unit(drawLatency)), d.Unit(drawError) < b.ErrorRate
 }
+
+// differs tells whether one request's answer is to be another one.
+func (b Behaviour) differs(d Draws) bool { return b.Differ > 0 && d.Unit(drawDiffer) < b.Differ }

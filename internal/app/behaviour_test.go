@@ -72,6 +72,30 @@ func TestErrorRate(t *testing.T) {
 	}
 }
 
+func TestDifferRate(t *testing.T) {
+	for _, share := range []float64{0, 0.05, 1} {
+		const n = 100_000
+		differ, both := 0, 0
+		for i := range n {
+			draws := NewDraws(7, "v2", fmt.Sprint(i))
+			b := Behaviour{Differ: share, ErrorRate: share}
+			if b.differs(draws) {
+				differ++
+				if _, fails := b.plan(draws); fails {
+					both++
+				}
+			}
+		}
+		within := func(what string, got int, p float64) {
+			if sd := math.Sqrt(n * p * (1 - p)); math.Abs(float64(got)-n*p) > 4*sd {
+				t.Errorf("share %v: %d of %d %s", share, got, n, what)
+			}
+		}
+		within("differ", differ, share)
+		within("differ and fail, which are drawn apart", both, share*share)
+	}
+}
+
 func TestDraws(t *testing.T) {
 	d := NewDraws(1, "a", "bc")
 	if d != NewDraws(1, "a", "bc") {

@@ -24,6 +24,9 @@ func BenchmarkHandle(b *testing.B) {
 	}{
 		{"default", func(c *Config) { c.SpillDir = b.TempDir() }},
 		{"kept", func(c *Config) { c.ReceiptsDir = b.TempDir() }},
+		{"stamped, and ignored", func(c *Config) {
+			c.SpillDir, c.Behaviour.Stamp, c.Ignore = b.TempDir(), true, []string{"$.time"}
+		}},
 	} {
 		b.Run(mode.name, func(b *testing.B) {
 			config := Config{Version: "v1", Pod: "shop-v1-0", Listen: "127.0.0.1:0", Admin: "127.0.0.1:0", Behaviour: Behaviour{ResponseSize: 512}}

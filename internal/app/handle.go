@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"umbra/internal/jsonpath"
 	"umbra/internal/pause"
 	"umbra/internal/traffic"
 )
@@ -26,6 +27,8 @@ type exchange struct {
 	path    string // as on the request line
 	body    digest
 	cut     bool
+	drawn   Draws         // once wait has made them
+	took    time.Duration // until the answer was made; 0 before
 }
 
 // digest is the hash and length of a body.
@@ -37,7 +40,7 @@ type digest struct {
 // handle reads the request, waits as the behaviour and the mode say, and answers.
 func (a *App) handle(w http.ResponseWriter, r *http.Request) {
 	x := a.begin(r)
-	defer x.end(0, "") // does nothing where it was answered
+	defer x.end(0, "", "") // does nothing where it was answered
 	if x.now.Mode != ModeHung || x.fits() {
 		x.readBody()
 	}
@@ -100,11 +103,12 @@ func hexSum(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 // wait passes the request's latency and gives the status to answer with; false where there is to be no answer,
 // because the client or the app has ended, or the app is hung until then or until other settings.
 func (x *exchange) wait() (status int, answered bool) {
+	x.drawn = x.draws()
 	if x.cut {
 		return http.StatusBadRequest, true
 	}
 	now, ctx := x.now, x.request.Context()
-	latency, fails := now.Behaviour.plan(x.draws())
+	latency, fails := now.Behaviour.plan(x.drawn)
 	switch now.Mode {
 	case ModeHung:
 		select {
@@ -141,6 +145,41 @@ type reply struct {
 	Path       string `json:"path"`
 	BodySHA256 string `json:"body_sha256"`
 	BodyBytes  int64  `json:"body_bytes"`
+	Differs    string `json:"differs,omitempty"` // the version, where the answer is to be another one than other versions'
+	Time       string `json:"time,omitempty"`    // when it was made, where answers are stamped
+}
+
+// reply makes the answer's JSON.
+func (x *exchange) reply() []byte {
+	r := reply{Method: x.request.Method, Path: x.path, BodySHA256: x.body.sha256, BodyBytes: x.body.bytes}
+	if b := &x.now.Behaviour; b.Differ > 0 && b.differs(x.drawn) {
+		r.Differs = x.app.config.Version
+	}
+	if x.now.Behaviour.Stamp {
+		r.Time = time.Now().UTC().Format(time.RFC3339Nano)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return text
+}
+
+// maxJSON is the size of the largest answer that is normalised, in bytes.
+const maxJSON = 1 << 20
+
+// normalised is the digest of an answer's JSON without what is to be ignored; empty where it is not asked for, or the answer
+// is too large. The blanks behind the JSON make no difference to it.
+func (x *exchange) normalised(text []byte, size int) string {
+	if len(x.now.ignored) == 0 || size > maxJSON {
+		return ""
+	}
+	form, ok := jsonpath.Canonical(text, x.now.ignored)
+	if !ok {
+		return ""
+	}
+	sum := sha256.Sum256(form)
+	return hex.EncodeToString(sum[:])
 }
 
 var blanks = []byte(strings.Repeat(" ", 16<<10))
@@ -148,10 +187,7 @@ var blanks = []byte(strings.Repeat(" ", 16<<10))
 // answer writes the reply, padded with blanks. The receipt is finished before the last byte goes out: who has a whole
 // answer finds a whole receipt.
 func (x *exchange) answer(w http.ResponseWriter, status int) {
-	text, err := json.Marshal(reply{x.request.Method, x.path, x.body.sha256, x.body.bytes})
-	if err != nil {
-		panic(err) // strings and numbers always encode
-	}
+	text := x.reply()
 	size := max(x.now.Behaviour.ResponseSize, len(text)+1)
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -161,7 +197,7 @@ func (x *exchange) answer(w http.ResponseWriter, status int) {
 
 	sum := sha256.New()
 	if x.request.Method == http.MethodHead {
-		x.end(status, hexSum(sum))
+		x.end(status, hexSum(sum), "")
 		return
 	}
 	// A write fails only where the client has gone; the receipt tells what it would have got.
@@ -171,7 +207,8 @@ func (x *exchange) answer(w http.ResponseWriter, status int) {
 		out.Write(blanks[:min(left, len(blanks))])
 	}
 	sum.Write([]byte("\n"))
-	x.end(status, hexSum(sum))
+	x.took = time.Since(x.arrived) // without the normalising, which is none of the answer's work
+	x.end(status, hexSum(sum), x.normalised(text, size))
 	io.WriteString(w, "\n")
 }
 
@@ -183,11 +220,14 @@ func (d dropErrors) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end finishes the receipt and counts the request, once.
-func (x *exchange) end(status int, response string) {
-	took := time.Since(x.arrived)
+// end finishes the receipt and counts the request, once. response and normalised are digests of the answer.
+func (x *exchange) end(status int, response, normalised string) {
+	took := x.took
+	if took == 0 {
+		took = time.Since(x.arrived)
+	}
 	finished := x.app.ledger.finish(x.entry, func(r *traffic.Receipt) {
-		r.Status, r.ResponseSHA256, r.Duration = status, response, took
+		r.Status, r.ResponseSHA256, r.ResponseJSONSHA256, r.Duration = status, response, normalised, took
 	})
 	if finished {
 		x.app.metrics.end(status, took)

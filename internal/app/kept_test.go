@@ -80,6 +80,17 @@ func TestReceiptsOutliveTheApp(t *testing.T) {
 	}
 }
 
+func TestKeptReceiptsAreWhole(t *testing.T) {
+	dir := t.TempDir()
+	a := start(t, Config{ReceiptsDir: dir, Ignore: []string{"$.time"}})
+	sendAll(t, a, "1")
+	want := receipts(t, a)
+	closeApp(t, a)
+	if got := receipts(t, startIn(t, dir)); len(got) != 1 || got[0] != want[0] || len(got[0].ResponseJSONSHA256) != 64 {
+		t.Errorf("%+v became %+v", want, got)
+	}
+}
+
 // killed copies what a process that is killed at this instant would leave.
 func killed(t *testing.T, dir string) string {
 	t.Helper()

@@ -10,18 +10,22 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"umbra/internal/jsonpath"
 )
 
 // Settings are what of an app can be changed while it runs, and the JSON of PUT /settings, which replaces all of them:
 // what is left out is 0.
 type Settings struct {
 	Behaviour Behaviour     `json:"behaviour"`
-	Seed      uint64        `json:"seed"` // of latencies and errors
+	Seed      uint64        `json:"seed"` // of latencies, errors and answers that differ
 	Mode      string        `json:"mode"` // a Mode; empty: healthy
 	SlowBy    time.Duration `json:"slow_by_ns"`
 	// Delay is added to the latency of every answer, whatever the mode. It is left out where it is 0, so that an app of
 	// before it takes the others.
 	Delay time.Duration `json:"delay_ns,omitempty"`
+	// Ignore are the JSON paths (package jsonpath) that receipts leave out of Receipt.ResponseJSONSHA256; empty: no receipt has it.
+	Ignore []string `json:"ignore,omitempty"`
 }
 
 // Check tells everything that is wrong with them.
@@ -38,27 +42,46 @@ func (s Settings) Check() error {
 	if s.Delay < 0 {
 		faults = append(faults, fmt.Errorf("delay: %v is negative", s.Delay))
 	}
-	return errors.Join(faults...)
+	_, err := s.ignored()
+	return errors.Join(append(faults, err)...)
+}
+
+// ignored reads the paths; the error tells every one that is wrong.
+func (s Settings) ignored() (paths []jsonpath.Path, err error) {
+	for _, text := range s.Ignore {
+		p, fault := jsonpath.Parse(text)
+		if fault == nil && len(p) == 0 {
+			fault = fmt.Errorf("%q leaves nothing to compare; name a part of the answer, like $.time", text)
+		}
+		if fault != nil {
+			err = errors.Join(err, fmt.Errorf("ignore: %w", fault))
+		}
+		paths = append(paths, p)
+	}
+	return paths, err
 }
 
 // setting is the settings of an instant. It is not changed once requests can see it.
 type setting struct {
 	Settings
-	over chan struct{} // closed where requests of ModeHung are to hang no longer; nil in other modes
+	ignored []jsonpath.Path // Ignore
+	over    chan struct{}   // closed where requests of ModeHung are to hang no longer; nil in other modes
 }
 
-// newSetting follows before, which is nil at the start. Requests that hang go on hanging where both are hung.
+// newSetting follows before, which is nil at the start. Requests that hang go on hanging where both are hung. The settings are
+// checked.
 func newSetting(s Settings, before *setting) *setting {
 	if s.SlowBy == 0 {
 		s.SlowBy = time.Second
 	}
+	ignored, _ := s.ignored() // no error, as they are checked
 	switch {
 	case s.Mode != ModeHung:
-		return &setting{Settings: s}
+		return &setting{s, ignored, nil}
 	case before != nil && before.Mode == ModeHung:
-		return &setting{s, before.over}
+		return &setting{s, ignored, before.over}
 	}
-	return &setting{s, make(chan struct{})}
+	return &setting{s, ignored, make(chan struct{})}
 }
 
 // readSettings decodes strictly, and checks.

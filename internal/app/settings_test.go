@@ -34,6 +34,8 @@ func put(t *testing.T, a *App, text string) (int, string) {
 
 const slower = `{"behaviour":{"latency_p50_ns":2000000,"latency_p99_ns":3000000,"error_rate":0.25,"size":300},"seed":7,"mode":"slow","slow_by_ns":5000000,"delay_ns":100000}`
 
+const differing = `{"behaviour":{"latency_p50_ns":0,"latency_p99_ns":0,"error_rate":0,"size":0,"differ":0.25,"stamp":true},"seed":0,"mode":"","slow_by_ns":1000000000,"ignore":["$.time"]}`
+
 func TestSettingsAreKept(t *testing.T) {
 	dir := t.TempDir()
 	a := startIn(t, dir)
@@ -47,6 +49,12 @@ func TestSettingsAreKept(t *testing.T) {
 	b := start(t, Config{ReceiptsDir: dir, Mode: ModeErrors, Behaviour: Behaviour{ResponseSize: 9}})
 	if _, text := admin(t, b, "/settings"); strings.TrimSpace(string(text)) != slower {
 		t.Errorf("after a restart settings are %s", text)
+	}
+	if status, text := put(t, b, differing); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, text)
+	}
+	if _, text := admin(t, b, "/settings"); strings.TrimSpace(string(text)) != differing {
+		t.Errorf("settings are %s", text)
 	}
 }
 
@@ -62,6 +70,9 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		{"unknown mode", `{"mode":"sleepy"}`, `mode: "sleepy" is unknown`},
 		{"error rate", `{"behaviour":{"error_rate":1.5}}`, "1.5 is not a share"},
 		{"latency", `{"behaviour":{"latency_p99_ns":5}}`, "needs a p50 above 0"},
+		{"differ", `{"behaviour":{"differ":-0.1}}`, "differ: -0.1 is not a share"},
+		{"path to ignore", `{"ignore":["$.a","time"]}`, `ignore: "time", character 1: it does not begin with $`},
+		{"all ignored", `{"ignore":["$"]}`, `ignore: "$" leaves nothing to compare`},
 		{"slow by", `{"slow_by_ns":-1}`, "slow by: -1ns is negative"},
 		{"delay", `{"delay_ns":-1}`, "delay: -1ns is negative"},
 		{"too long", strings.Repeat(" ", maxSettings) + "{}", "too large"},
@@ -224,7 +235,7 @@ func TestHungRequestsAreCutByOtherSettings(t *testing.T) {
 }
 
 func FuzzSettings(f *testing.F) {
-	for _, seed := range []string{slower, "{}", "", "null", `{"seed":-1}`, `{"behaviour":{"error_rate":1e400}}`} {
+	for _, seed := range []string{slower, "{}", "", "null", `{"seed":-1}`, `{"behaviour":{"error_rate":1e400}}`, `{"behaviour":{"differ":0.5,"stamp":true},"ignore":["$..time","$['a'][0]"]}`} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -150,8 +150,8 @@ func TestResultsOfAnotherSchema(t *testing.T) {
 
 func sampleReceipts() []Receipt {
 	return []Receipt{
-		{"a", "v1", "app-v1-0", time.Unix(5, 6), time.Millisecond, "GET", "h", "/p", "11", "22", 3, 200, "33", false},
-		{"", "v2", "app-v2-0", time.Unix(5, 7), Never, "POST", "h", "/p", "11", "22", 3, 0, "", true},
+		{"a", "v1", "app-v1-0", time.Unix(5, 6), time.Millisecond, "GET", "h", "/p", "11", "22", 3, 200, "33", false, "44"},
+		{"", "v2", "app-v2-0", time.Unix(5, 7), Never, "POST", "h", "/p", "11", "22", 3, 0, "", true, ""},
 	}
 }
 

@@ -22,6 +22,7 @@ var receiptColumns = []column[Receipt]{
 	number("status", false, func(r *Receipt) *int { return &r.Status }, 0),
 	text("response_sha256", true, false, func(r *Receipt) *string { return &r.ResponseSHA256 }),
 	flag("body_cut", func(r *Receipt) *bool { return &r.BodyCut }),
+	text("response_json_sha256", true, false, func(r *Receipt) *string { return &r.ResponseJSONSHA256 }).later(),
 }
 
 // ReceiptWriter writes an Arrow IPC stream of receipts. It is not safe for concurrent use.

@@ -67,7 +67,11 @@ func TestReceiptsOfTheVersionBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(sampleReceipts(), got); diff != "" {
+	want := sampleReceipts()
+	for i := range want {
+		want[i].ResponseJSONSHA256 = "" // a column that came later
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -154,4 +154,7 @@ type Receipt struct {
 	Status         int    // 0 while unfinished
 	ResponseSHA256 string // empty while unfinished
 	BodyCut        bool   // the body ended before its length said so
+	// ResponseJSONSHA256 is over the response's body as normalised JSON (jsonpath.Canonical) without the paths that the app was
+	// told to ignore; empty where it was told none, and where the body is no JSON or larger than the app's limit.
+	ResponseJSONSHA256 string
 }
