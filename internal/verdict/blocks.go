@@ -57,3 +57,11 @@ type Experiment struct {
 	Blocks []Block `json:"blocks"`
 	Cells  []Cell  `json:"cells,omitempty"` // the looks for harm
 }
+
+// blocks are those that the run played; none where it had no experiment.
+func (x *Experiment) blocks() []Block {
+	if x == nil {
+		return nil
+	}
+	return x.Blocks
+}

@@ -273,7 +273,7 @@ func lagLimit(figure time.Duration) time.Duration { return max(figure/10, 200*ti
 // units is how many equal stretches of consecutive requests leave enough of them beyond the quantile in each arm of
 // each; 0 where not even minUnits do.
 func units(seen []observation, q float64) int {
-	need := int(math.Ceil(beyond/(1-q) - 1e-9))
+	need := needed(q)
 	mirrored := make([]int, len(seen)+1)
 	for i, o := range seen {
 		mirrored[i+1] = mirrored[i]
@@ -294,6 +294,9 @@ func units(seen []observation, q float64) int {
 	}
 	return 0
 }
+
+// needed is how many requests leave enough of them beyond the quantile.
+func needed(q float64) int { return int(math.Ceil(beyond/(1-q) - 1e-9)) }
 
 // cut gives the bounds of stretch u of k of n rows.
 func cut(n, u, k int) (from, to int) { return n * u / k, n * (u + 1) / k }
