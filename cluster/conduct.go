@@ -62,7 +62,7 @@ func (c *conduct) modeFor(w *route.Workload) string {
 
 // settings are what the pods of a workload are told.
 func (c *conduct) settings(spec *mesh.Spec, w *route.Workload) app.Settings {
-	return app.Settings{Behaviour: spec.App[w.Version], Seed: spec.Seed, Mode: c.modeFor(w), Delay: c.delay[w.Version]}
+	return app.Settings{Behaviour: spec.App[w.Version], Seed: spec.Seed, Mode: c.modeFor(w), Delay: c.delay[w.Version], Ignore: spec.Ignore}
 }
 
 // onlyMirrored tells the workloads that only mirrors use.

@@ -89,7 +89,7 @@ func (m *embedded) startPod(ctx context.Context, p *planned) error {
 	settings := m.plan.conduct.settings(&m.plan.spec, p.workload)
 	a, err := app.Start(ctx, app.Config{
 		Version: p.workload.Version, Pod: p.name, Listen: "127.0.0.1:0", Admin: "127.0.0.1:0",
-		Behaviour: settings.Behaviour, Seed: settings.Seed, Mode: settings.Mode, Log: m.log,
+		Behaviour: settings.Behaviour, Ignore: settings.Ignore, Seed: settings.Seed, Mode: settings.Mode, Log: m.log,
 	})
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", p.name, err)

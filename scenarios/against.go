@@ -94,6 +94,12 @@ func (a *against) app() {
 	for _, e := range app.size.v {
 		a.version(value[string]{v: e.key, at: e.at}, "mesh.app.size")
 	}
+	for _, e := range app.differ.v {
+		a.version(value[string]{v: e.key, at: e.at}, "mesh.app.differ")
+	}
+	for _, stamped := range app.stamp.v {
+		a.version(stamped, "mesh.app.stamp")
+	}
 }
 
 // known are the versions of the workloads.

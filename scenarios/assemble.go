@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"umbra/internal/impact"
+	"umbra/internal/jsonpath"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
@@ -80,7 +82,7 @@ func (r *reader) versions(raw *rawVersions) (primary string, shadows []string) {
 
 // app gathers what is said of each version; nil where nothing is.
 func (r *reader) app(raw *rawApp) map[string]mesh.Behaviour {
-	if len(raw.latency.v)+len(raw.errors.v)+len(raw.size.v) == 0 {
+	if len(raw.latency.v)+len(raw.errors.v)+len(raw.size.v)+len(raw.differ.v)+len(raw.stamp.v) == 0 {
 		return nil
 	}
 	app := map[string]mesh.Behaviour{}
@@ -102,7 +104,24 @@ func (r *reader) app(raw *rawApp) map[string]mesh.Behaviour {
 		b.ResponseSize = e.value.v
 		app[e.key] = b
 	}
+	for _, e := range raw.differ.v {
+		b := app[e.key]
+		b.Differ = e.value.v / 100
+		app[e.key] = b
+	}
+	r.stamps(raw.stamp.v, app)
 	return app
+}
+
+func (r *reader) stamps(versions []value[string], app map[string]mesh.Behaviour) {
+	for _, v := range versions {
+		b := app[v.v]
+		if v.given() && b.Stamp {
+			r.fault(v.at, "mesh.app.stamp names %s twice; remove one", v.v)
+		}
+		b.Stamp = true
+		app[v.v] = b
+	}
 }
 
 func (r *reader) traffic(s *Scenario, raw *value[rawTraffic], dir string, blind bool) {
@@ -413,7 +432,37 @@ func (r *reader) checks(raw *rawChecks) Checks {
 			c.Objectives = append(c.Objectives, r.objective(o))
 		}
 	}
+	if raw.versions.given() {
+		c.Versions = &VersionsCheck{r.ignore(raw.versions.v.ignore.v)}
+	}
 	return c
+}
+
+// ignore checks the paths that are not compared.
+func (r *reader) ignore(raw []value[string]) (paths []string) {
+	for _, v := range raw {
+		if !v.given() {
+			continue
+		}
+		if _, err := jsonpath.Parse(v.v); err != nil {
+			r.slip(v.at, err)
+		} else if slices.Contains(paths, v.v) {
+			r.fault(v.at, "checks.versions.ignore names %s twice; remove one", v.v)
+		}
+		paths = append(paths, v.v)
+	}
+	return paths
+}
+
+// slip tells of a fault in a path, where in it that is.
+func (r *reader) slip(at *yaml.Node, err error) {
+	var syntax *jsonpath.SyntaxError
+	if !errors.As(err, &syntax) {
+		r.fault(at, "checks.versions.ignore: %v", err)
+		return
+	}
+	line, col := r.inside(at, syntax.Offset)
+	r.faults.Addf(r.file, line, col, "checks.versions.ignore: %v", syntax)
 }
 
 // impact reads the experiment.

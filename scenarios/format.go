@@ -42,6 +42,8 @@ type (
 		latency value[[]entry[rawLatency]]
 		errors  value[[]entry[float64]]
 		size    value[[]entry[int]]
+		differ  value[[]entry[float64]]
+		stamp   value[[]value[string]]
 	}
 	rawLatency struct {
 		p50, p99 value[time.Duration]
@@ -78,9 +80,13 @@ type (
 		fraction   value[rawFraction]
 		impact     value[rawImpact]
 		objectives value[[]value[rawObjective]]
+		versions   value[rawVersionsCheck]
 	}
 	rawFraction struct {
 		within value[float64]
+	}
+	rawVersionsCheck struct {
+		ignore value[[]value[string]]
 	}
 	rawImpact struct {
 		pairs         value[uint64]
@@ -150,6 +156,8 @@ func appShape() shape[rawApp] {
 		key("latency", "The time to answer: a constant, or a log-normal distribution by its p50 and p99.", mapping(scalarOr(constant, spread)), func(a *rawApp) *value[[]entry[rawLatency]] { return &a.latency }),
 		key("errors", "The share of requests that are answered with 503.", mapping(percent("a percentage from 0% to 100%")), func(a *rawApp) *value[[]entry[float64]] { return &a.errors }),
 		key("size", "The size of a response's body.", mapping(size()), func(a *rawApp) *value[[]entry[int]] { return &a.size }),
+		key("differ", "The share of requests that are answered with another body than by the other versions.", mapping(percent("a percentage from 0% to 100%")), func(a *rawApp) *value[[]entry[float64]] { return &a.differ }),
+		key("stamp", "The versions whose answers' JSON has the time, as $.time.", list(text("a value of the label version", labelPattern)), func(a *rawApp) *value[[]value[string]] { return &a.stamp }),
 	)
 }
 
@@ -239,6 +247,13 @@ func checksShape() shape[rawChecks] {
 		key("fraction", "Test the mirrored share of the requests against the programmed one.", fractionShape(), func(c *rawChecks) *value[rawFraction] { return &c.fraction }),
 		key("impact", "Paired blocks with mirroring off and on.", impactShape(), func(c *rawChecks) *value[rawImpact] { return &c.impact }),
 		key("objectives", "Bounds on response times and errors.", list(objectiveShape()), func(c *rawChecks) *value[[]value[rawObjective]] { return &c.objectives }),
+		key("versions", "How the versions' answers to the same requests are compared, which is told and never judged.", versionsCheckShape(), func(c *rawChecks) *value[rawVersionsCheck] { return &c.versions }),
+	)
+}
+
+func versionsCheckShape() shape[rawVersionsCheck] {
+	return object(nil,
+		key("ignore", "Parts of the answers' JSON that are not compared, such as times: paths like $.time, $.items[*].id or $..at.", list(text("a JSON path like $.time", `^\$.`)), func(v *rawVersionsCheck) *value[[]value[string]] { return &v.ignore }),
 	)
 }
 

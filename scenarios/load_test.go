@@ -93,7 +93,7 @@ func TestLoadNoFile(t *testing.T) {
 
 func TestLoadEverything(t *testing.T) {
 	s := mustLoad(t, filepath.Join("testdata", "valid-everything.yaml"))
-	tenth, most := 0.1, 0.7
+	tenth, most, few := 0.1, 0.7, 0.3
 	headers := []traffic.Header{{"x-zulu", `{{ pick "a" "b" }}`}, {"accept", "*/*"}, {"x-alpha", "true"}, {"x-number", "1.0"}}
 	csv := absolutePath("testdata", "valid-users.csv")
 	want := &Scenario{
@@ -104,7 +104,7 @@ func TestLoadEverything(t *testing.T) {
 			Host:          "my-app.example.com", Port: 80, Primary: "v1", Shadows: []string{"v2"},
 			App: map[string]mesh.Behaviour{
 				"v1": {Latency: mesh.Latency{P50: 100 * time.Microsecond}, ResponseSize: 2048},
-				"v2": {Latency: mesh.Latency{P50: 3 * time.Millisecond, P99: 61500 * time.Millisecond}, ErrorRate: most / 100, ResponseSize: 100},
+				"v2": {Latency: mesh.Latency{P50: 3 * time.Millisecond, P99: 61500 * time.Millisecond}, ErrorRate: most / 100, ResponseSize: 100, Differ: few / 100, Stamp: true},
 			},
 		},
 		Mix: &Mix{Entries: []Entry{
@@ -120,6 +120,7 @@ func TestLoadEverything(t *testing.T) {
 		Checks: Checks{
 			Fraction:   &FractionCheck{0.5},
 			Objectives: []Objective{{Quantile: 99.9, Under: 50 * time.Millisecond}, {Errors: &tenth}},
+			Versions:   &VersionsCheck{[]string{"$.time", "$..at", "$.items[*]['an id']"}},
 		},
 		Drain: 30 * time.Second,
 	}
@@ -144,6 +145,9 @@ func TestLoadDefaults(t *testing.T) {
 	}
 	if s.Manifests == nil || s.Table == nil {
 		t.Error("the manifests are not kept")
+	}
+	if s.Checks.Versions != nil || s.Spec().Ignore != nil {
+		t.Errorf("the comparison has %+v", s.Checks.Versions)
 	}
 }
 
@@ -323,7 +327,7 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"a-word", "api-version", "kind", "unknown-keys", "units", "types", "text", "missing-keys", "mix-and-capture",
-		"no-traffic", "weights-odd", "arrivals", "stages-empty", "sending", "within-range", "objectives", "impact", "manifests-empty", "latency", "capture-keys"} {
+		"no-traffic", "weights-odd", "arrivals", "stages-empty", "sending", "within-range", "objectives", "impact", "manifests-empty", "latency", "comparison", "capture-keys"} {
 		if err := schema.Validate(plain(t, filepath.Join("testdata", "invalid-"+name+".yaml"))); err == nil {
 			t.Errorf("invalid-%s: the schema takes it", name)
 		}

@@ -3,6 +3,7 @@ package scenarios
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -42,6 +43,8 @@ type (
 		Latency map[string]any    `yaml:"latency,flow"`
 		Errors  map[string]string `yaml:"errors,omitempty,flow"`
 		Size    map[string]string `yaml:"size,omitempty,flow"`
+		Differ  map[string]string `yaml:"differ,omitempty,flow"`
+		Stamp   []string          `yaml:"stamp,omitempty,flow"`
 	}
 	resolvedTraffic struct {
 		Mix     []resolvedEntry  `yaml:"mix,omitempty"`
@@ -99,6 +102,10 @@ type (
 		Fraction   *resolvedFraction   `yaml:"fraction,omitempty,flow"`
 		Impact     *resolvedImpact     `yaml:"impact,omitempty"`
 		Objectives []resolvedObjective `yaml:"objectives,omitempty,flow"`
+		Versions   *resolvedVersions   `yaml:"versions,omitempty,flow"`
+	}
+	resolvedVersions struct {
+		Ignore []string `yaml:"ignore,omitempty,flow"`
 	}
 	resolvedFraction struct {
 		Within float64 `yaml:"within"`
@@ -161,8 +168,9 @@ func resolveMesh(m *MeshConfig, manifests string) resolvedMesh {
 }
 
 func resolveApp(app map[string]mesh.Behaviour) *resolvedApp {
-	out := &resolvedApp{map[string]any{}, map[string]string{}, map[string]string{}}
-	for version, b := range app {
+	out := &resolvedApp{Latency: map[string]any{}, Errors: map[string]string{}, Size: map[string]string{}, Differ: map[string]string{}}
+	for _, version := range slices.Sorted(maps.Keys(app)) {
+		b := app[version]
 		out.Latency[version] = b.Latency.P50.String()
 		if b.Latency.P99 > 0 {
 			out.Latency[version] = map[string]string{"p50": b.Latency.P50.String(), "p99": b.Latency.P99.String()}
@@ -172,6 +180,12 @@ func resolveApp(app map[string]mesh.Behaviour) *resolvedApp {
 		}
 		if b.ResponseSize > 0 {
 			out.Size[version] = strconv.Itoa(b.ResponseSize) + "B"
+		}
+		if b.Differ > 0 {
+			out.Differ[version] = percentOf(b.Differ)
+		}
+		if b.Stamp {
+			out.Stamp = append(out.Stamp, version)
 		}
 	}
 	return out
@@ -290,6 +304,9 @@ func resolveChecks(c *Checks) resolvedChecks {
 	}
 	for _, o := range c.Objectives {
 		out.Objectives = append(out.Objectives, resolvedObjective{o.Quantile, shown(o.Under), o.Errors})
+	}
+	if c.Versions != nil {
+		out.Versions = &resolvedVersions{c.Versions.Ignore}
 	}
 	return out
 }

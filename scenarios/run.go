@@ -156,7 +156,7 @@ func (r *Run) onMesh(ctx context.Context) (err error) {
 // Spec is what the scenario asks a mesh to stand up, without faults.
 func (s *Scenario) Spec() mesh.Spec {
 	return mesh.Spec{Manifests: s.Manifests, Table: s.Table, Workloads: route.Workloads(s.Manifests, s.Table), Port: s.Mesh.Port,
-		App: s.Mesh.App, Seed: s.Load.Seed}
+		App: s.Mesh.App, Ignore: s.Checks.ignore(), Seed: s.Load.Seed}
 }
 
 // told lets a mesh write into the record what it is and what happened to it.

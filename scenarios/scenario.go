@@ -102,6 +102,20 @@ type Checks struct {
 	Fraction   *FractionCheck
 	Impact     *ImpactCheck
 	Objectives []Objective
+	Versions   *VersionsCheck
+}
+
+// VersionsCheck asks for the comparison of the versions' answers, which is made without it too.
+type VersionsCheck struct {
+	Ignore []string // paths of the answers' JSON that are not compared (package jsonpath)
+}
+
+// ignore is what the app is told to ignore.
+func (c *Checks) ignore() []string {
+	if c.Versions == nil {
+		return nil
+	}
+	return c.Versions.Ignore
 }
 
 // ImpactCheck plays paired blocks with mirroring off and on, behind the stages.

@@ -19,6 +19,7 @@ type Spec struct {
 	Workloads []route.Workload
 	Port      uint32               // of the Gateway server that the run's traffic uses
 	App       map[string]Behaviour // by version label; a version that is absent answers at once
+	Ignore    []string             // what of the answers' JSON the app's receipts leave out of its digest (app.Settings)
 	Seed      uint64               // of everything random that the mesh itself does, where it can be seeded
 	Faults    Faults               // only the embedded mesh has any but Shadow
 }
