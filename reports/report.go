@@ -28,7 +28,9 @@ type Report struct {
 	ExitStatus int               `json:"exit_status" jsonschema:"enum=0,enum=1,enum=3,enum=4"`
 	Partial    string            `json:"partial,omitempty"` // why the run is not whole
 	Verdicts   []verdict.Verdict `json:"verdicts"`          // without a mesh, the rate's alone
-	Figures    summary.Figures   `json:"figures"`
+	// Versions is how the versions' answers to the same requests compare, which is no verdict; nil where none were compared.
+	Versions *verdict.Versions `json:"versions,omitempty"`
+	Figures  summary.Figures   `json:"figures"`
 	// Client is what was measured of the machine that sent the load, and Connections how it was connected; nil where the
 	// folder does not tell.
 	Client      *Client           `json:"client,omitempty"`

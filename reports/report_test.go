@@ -47,6 +47,7 @@ func sample() *Report {
 			{Name: verdict.Impact, State: verdict.NotTested, Summary: "mirroring is 100 %, there is no contrast"},
 			verdict.JudgeRate(rate, verdict.Facts{Client: []string{"from 2 s to 3 s the client sent up to 90ms late: the limit of its cgroup stopped it 4 times, for 300ms"}}),
 		},
+		Versions: versions(),
 		Figures: summary.Figures{Planned: 1030, OK: 1018, Error: 1, Timeout: 1, Unsent: 10, Warmup: 10, Cooldown: 20, Failed: 3, Rate: rate, Span: 10 * time.Second, Asked: 100, Sent: 99,
 			Response: l, Service: l, Lag: lag, ReadLag: lag, Names: []summary.Group{{Name: "list", Rows: 1000, Response: l}},
 			Routes:   []summary.Group{{Name: "", Rows: 1, Response: l}, {Name: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Rows: 999, Response: l}},
@@ -78,6 +79,43 @@ func sample() *Report {
 	}
 	r.Close()
 	return r
+}
+
+// versions is a comparison with every part in it.
+func versions() *verdict.Versions {
+	share := func(n, count int) verdict.Share {
+		return verdict.Share{N: n, Count: count, Percent: 100 * float64(count) / float64(n), Low: 80 * float64(count) / float64(n), High: 120 * float64(count) / float64(n)}
+	}
+	other := strings.Replace(v2, "v2", "v3", 1)
+	return &verdict.Versions{
+		Mirrors: []verdict.VersionFigures{
+			{Route: "shop/my-app/all", Cluster: v2, Primary: "v1", Shadow: "v2", Pairs: 1231, LeftOut: 3,
+				Status: verdict.StatusFigures{Differing: share(1231, 4), BothSucceeded: 1227, ShadowFailed: 3, PrimaryFailed: 1, PValue: 0.625,
+					Changes: []verdict.StatusChange{{Primary: 200, Shadow: 503, Count: 3}, {Primary: 503, Shadow: 200, Count: 1}}},
+				Body:  verdict.BodyFigures{Differing: share(1227, 62), Normalised: 1227},
+				Noise: verdict.NoiseFigures{Pairs: 1200, Status: share(1200, 2), Body: verdict.BodyFigures{Differing: share(1198, 60), Normalised: 1100}, ExplainsStatus: true, ExplainsBody: true},
+				Times: []verdict.TimeFigures{{Quantile: 50, Pairs: 1231, PrimaryNS: 2 * time.Millisecond, ShadowNS: 3 * time.Millisecond, Ratio: 1.5, Low: 1.4567, High: 1.61234, Stretches: 40},
+					{Quantile: 90, Pairs: 1231, PrimaryNS: 20 * time.Millisecond, ShadowNS: 1300 * time.Millisecond, Ratio: 65, Low: 10, High: 100, Stretches: 40}},
+				TimesLeftOut: []string{"p99 needs 2,000 pairs, for 20 beyond it"}},
+			{Route: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Cluster: other, Primary: "v1", Shadow: "v3", Approximate: true, Pairs: 30, Status: verdict.StatusFigures{Differing: share(30, 0), BothSucceeded: 30, PValue: 1},
+				Noise: verdict.NoiseFigures{Why: "needs checks.impact"}, Times: []verdict.TimeFigures{}, TimesLeftOut: []string{"p50 needs 40 pairs, for 20 beyond it"}},
+			{Route: "shop/my-app/few", Cluster: v2, LeftOut: 2, Times: []verdict.TimeFigures{}},
+		},
+		Examples: []verdict.VersionExample{
+			{ID: "0123456789abcdef", Name: "list", Method: "GET", Path: "/api/items?page=3", Route: "shop/my-app/all", Cluster: v2, Due: time.Second, Why: "v2 answered 503, v1 200",
+				Primary: verdict.VersionAnswer{Version: "v1", Pod: "my-app-v1-0", Status: 200, ResponseSHA256: strings.Repeat("a", 64), Took: 2 * time.Millisecond},
+				Shadow:  verdict.VersionAnswer{Version: "v2", Pod: "my-app-v2-0", Status: 503, ResponseSHA256: strings.Repeat("b", 64), Took: 3 * time.Millisecond}},
+			{ID: "1123456789abcdef", Method: "GET", Path: "/", Route: "shop/my-app/all", Cluster: v2, Why: "another body",
+				Primary: verdict.VersionAnswer{Version: "v1", Pod: "my-app-v1-0", Status: 200, ResponseSHA256: strings.Repeat("a", 64), Took: 2 * time.Millisecond},
+				Shadow:  verdict.VersionAnswer{Version: "v2", Pod: "my-app-v2-0", Status: 200, ResponseSHA256: strings.Repeat("b", 64), Took: 3 * time.Millisecond}},
+			{ID: "2123456789abcdef", Method: "GET", Path: "/", Route: "shop/my-app/all", Cluster: v2, Why: "another body, also without the ignored paths",
+				Primary: verdict.VersionAnswer{Version: "v1", Pod: "my-app-v1-0", Status: 200, ResponseSHA256: strings.Repeat("a", 64), ResponseJSONSHA256: strings.Repeat("c", 64)},
+				Shadow:  verdict.VersionAnswer{Version: "v2", Pod: "my-app-v2-0", Status: 200, ResponseSHA256: strings.Repeat("b", 64), ResponseJSONSHA256: strings.Repeat("d", 64)}},
+			{ID: "3123456789abcdef", Method: "GET", Path: "/", Route: "shop/my-app/all", Cluster: other, Why: "v3 took 15 times as long",
+				Primary: verdict.VersionAnswer{Version: "v1", Pod: "my-app-v1-0", Status: 200, ResponseSHA256: strings.Repeat("a", 64), Took: 2 * time.Millisecond},
+				Shadow:  verdict.VersionAnswer{Version: "v3", Pod: "my-app-v3-0", Status: 200, ResponseSHA256: strings.Repeat("a", 64), Took: 30 * time.Millisecond}},
+		},
+	}
 }
 
 // measured is what a run of four seconds measured of its client, which was throttled in the third.
@@ -237,6 +275,10 @@ func TestHostileStrings(t *testing.T) {
 			r.Figures.Names[0].Name, r.Figures.Errors[0].Class, r.Figures.Errors[0].Examples[0] = hostile, hostile, hostile
 			r.Run.Transport, r.Connections.Addresses[0], r.Client.Diagnosis[0] = hostile, hostile, hostile
 			r.Run.Capture.File, r.Run.Capture.Methods[0].Method, r.Run.Capture.Loss.Hidden[0].Cause = hostile, hostile, hostile
+			m, e := &r.Versions.Mirrors[0], &r.Versions.Examples[0]
+			m.Route, m.Cluster, m.Primary, m.Shadow, m.Noise.Why, m.TimesLeftOut[0] = hostile, hostile, hostile, hostile, hostile, hostile
+			e.ID, e.Name, e.Method, e.Path, e.Primary.Version, e.Shadow.Version, e.Why = hostile, hostile, hostile, hostile, hostile, hostile, hostile
+			r.Versions.Examples[1].Primary.ResponseSHA256 = hostile
 			r.Mesh.Routes[0].Name, r.Mesh.Host, r.Warnings[0], r.Run.Command = hostile, hostile, hostile, []string{hostile}
 			r.Close()
 			for _, line := range strings.Split(rendered(t, r, false), "\n") {
@@ -287,6 +329,38 @@ func TestClientThatIsNotKnown(t *testing.T) {
 	r.Client, r.Connections = nil, nil
 	if got := rendered(t, r, false); !strings.Contains(got, "its machine was not measured") || strings.Contains(got, "\nConnections") {
 		t.Error(got)
+	}
+}
+
+// One mirror needs no naming in its examples, and bodies that nobody could compare are not said to be equal.
+func TestVersionsInWords(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(v *verdict.Versions)
+		says   string
+		never  string
+	}{
+		"one mirror":      {func(v *verdict.Versions) { v.Mirrors = v.Mirrors[:1] }, "(list): v2 answered 503, v1 200; v1 200 in 2.000 ms, v2 503 in 3.000 ms", "(list), shop"},
+		"several mirrors": {func(v *verdict.Versions) {}, "(list), shop/my-app/all → my-app.shop:80/v2: v2 answered", "(list): "},
+		"each two once":   {func(v *verdict.Versions) { v.Mirrors = append(v.Mirrors, v.Mirrors[0]) }, "Versions, v2 against v1, v3 against v1 (told", ""},
+		"no body":         {func(v *verdict.Versions) {}, "body none could be compared", ""},
+		"by their digest": {func(v *verdict.Versions) { v.Mirrors[0].Body.Normalised = 0 }, "1227 with equal status, by their digest; v1 differs", "as JSON without what is ignored; v1"},
+		"by both":         {func(v *verdict.Versions) {}, "1100 as JSON without what is ignored, the others by their digest", ""},
+		"none is explained": {func(v *verdict.Versions) {
+			v.Mirrors[0].Noise.ExplainsBody, v.Mirrors[0].Noise.ExplainsStatus = false, false
+		}, "as JSON without what is ignored noise", "differs from itself"},
+		"without an example": {func(v *verdict.Versions) { v.Examples = nil }, "Versions, ", "most telling"},
+		"by the JSON":        {func(v *verdict.Versions) {}, "v1 200 in 0.000 ms with JSON cccccccccccc, v2 200 in 0.000 ms with JSON dddddddddddd", "with body c"},
+	} {
+		r := sample()
+		c.change(r.Versions)
+		got := strings.Join(strings.Fields(rendered(t, r, false)), " ")
+		if !strings.Contains(got, c.says) || c.never != "" && strings.Contains(got, c.never) {
+			t.Errorf("%s: %q is not in, or %q is in %s", name, c.says, c.never, got)
+		}
+	}
+	r := sample()
+	if r.Versions = nil; strings.Contains(rendered(t, r, false), "\nVersions") {
+		t.Error("versions that were not compared are told of")
 	}
 }
 

@@ -29,6 +29,7 @@ func (r *Report) Text(w io.Writer, colours bool) error {
 	for _, v := range r.Verdicts {
 		t.verdict(&v)
 	}
+	t.compared(r.Versions)
 	t.mesh(r.Mesh)
 	t.cluster(&r.Run)
 	t.figures(r)

@@ -30,6 +30,7 @@ type Judgement struct {
 	Start    time.Time
 	Figures  summary.Figures
 	Verdicts []verdict.Verdict // without a scenario the rate's alone
+	Versions *verdict.Versions // how the versions' answers compare; nil without a scenario, and where none were compared
 	Doubts   []string          // what the folder lacks; the run is then partial
 	Client   *host.Diagnosis   // what the client measured of itself; nil where it did not
 	Arrivals *arrivals.Shape   // how those of the replay compare with the capture's; nil where they were not captured, or no rows are kept
@@ -70,6 +71,7 @@ func Judge(dir string, log func(start time.Time, s *summary.Summary) error) (*Ju
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	f.out.Verdicts = verdicts
+	f.versions()
 	return &f.out, nil
 }
 

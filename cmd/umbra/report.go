@@ -107,7 +107,7 @@ func judged(dir string, log func(time.Time, *summary.Summary) error) (*reports.R
 		return nil, err
 	}
 	r := &reports.Report{Name: "replay", Verdicts: j.Verdicts, Figures: j.Figures, Run: j.Record, Partial: j.Record.Partial(),
-		Connections: j.Record.Connections, Arrivals: j.Arrivals}
+		Connections: j.Record.Connections, Arrivals: j.Arrivals, Versions: j.Versions}
 	if j.Client != nil {
 		r.Client = reports.NewClient(j.Client)
 	}

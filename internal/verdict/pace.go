@@ -11,9 +11,10 @@ import (
 )
 
 // TimeFigures are how long the versions took for the same requests, at one quantile of each version's service times at the app.
+// They are of pairs with equal statuses.
 type TimeFigures struct {
 	Quantile  float64       `json:"quantile"` // percent
-	Pairs     int           `json:"pairs"`
+	Pairs     int           `json:"pairs"`    // of these
 	PrimaryNS time.Duration `json:"primary_ns"`
 	ShadowNS  time.Duration `json:"shadow_ns"`
 	Ratio     float64       `json:"ratio"` // of ShadowNS to PrimaryNS, with its 95 % interval:

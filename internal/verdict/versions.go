@@ -180,7 +180,9 @@ func (v *versions) pair(c *comparison, f *fate, s *arrival) {
 	p := f.primary()
 	c.primaries[v.recon.versions[p.pod]], c.shadow[v.recon.versions[s.pod]] = true, true
 	c.figures.Pairs++
-	c.times = append(c.times, pairTimes{f.row.due, p.took, s.took})
+	if p.status == s.status { // how long a failure took says nothing of the work that it did not do
+		c.times = append(c.times, pairTimes{f.row.due, p.took, s.took})
+	}
 	v.tell(candidate{kind: c.differences(p, s), row: f.row, primary: p, shadow: s, of: c})
 }
 
