@@ -12,6 +12,7 @@ import (
 
 	"umbra/cluster/internal/envoy"
 	"umbra/cluster/internal/istio"
+	"umbra/internal/app"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 )
@@ -35,6 +36,17 @@ func TestPodsOf(t *testing.T) {
 	}
 	if got := podsOf(&route.Cluster{Namespace: "shop"}, list); got != nil {
 		t.Errorf("a cluster without selector has %v", got)
+	}
+}
+
+// What the scenario asks of the app comes to every pod.
+func TestSettingsOfAnApp(t *testing.T) {
+	m := &onKubernetes{spec: mesh.Spec{App: map[string]mesh.Behaviour{"v2": {Differ: 0.5, Stamp: true}}, Ignore: []string{"$.time"}, Seed: 7}}
+	for version, want := range map[string]mesh.Behaviour{"v1": {}, "v2": {Differ: 0.5, Stamp: true}} {
+		got := m.settings(&istio.App{Workload: route.Workload{Version: version}})
+		if diff := cmp.Diff(app.Settings{Behaviour: want, Seed: 7, Ignore: []string{"$.time"}}, got); diff != "" {
+			t.Errorf("%s: %s", version, diff)
+		}
 	}
 }
 

@@ -138,8 +138,11 @@ func (t *text) telling(v *verdict.Versions) {
 		if len(v.Mirrors) > 1 {
 			line += ", " + e.Route + " → " + verdict.ShortCluster(e.Cluster)
 		}
+		if e.Primary.Status == e.Shadow.Status { // else it shows
+			line += ": " + e.Why
+		}
 		p, s := digests(e)
-		t.paragraph("    ", line+": "+e.Why+"; "+answer(&e.Primary, p)+", "+answer(&e.Shadow, s))
+		t.paragraph("    ", line+": "+answer(&e.Primary, p)+", "+answer(&e.Shadow, s))
 	}
 }
 

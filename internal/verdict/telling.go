@@ -48,7 +48,11 @@ const (
 	statusDiffers
 	answerDiffers // in the bodies
 	timeDiffers   // nothing else
+	contrarieties
 )
+
+// ofEachKind is how many examples of each kind are told where there are so many, so that a frequent kind hides no other one.
+const ofEachKind = 2
 
 // candidate is a pair that may be told as an example.
 type candidate struct {
@@ -72,16 +76,34 @@ func compareCandidates(a, b candidate) int {
 	return cmp.Or(order, cmp.Compare(a.row.due, b.row.due), strings.Compare(a.row.id, b.row.id), strings.Compare(a.of.figures.Cluster, b.of.figures.Cluster))
 }
 
-// tell keeps a pair among the examples while it is one of the most telling ones. Of a pair that differs in time alone, only a
-// slower shadow tells anything.
+// tell keeps a pair among the candidates while it is one of the most telling ones of its kind. Of a pair that differs in time
+// alone, only a slower shadow tells anything.
 func (v *versions) tell(c candidate) {
-	full := len(v.telling) == maxExamples
-	if c.kind == timeDiffers && c.ratio() <= 1 || full && compareCandidates(c, v.telling[maxExamples-1]) > 0 {
+	best := v.telling[c.kind]
+	full := len(best) == maxExamples
+	if c.kind == timeDiffers && c.ratio() <= 1 || full && compareCandidates(c, best[maxExamples-1]) > 0 {
 		return
 	}
-	at, _ := slices.BinarySearchFunc(v.telling, c, compareCandidates)
-	v.telling = slices.Insert(v.telling, at, c)
-	v.telling = v.telling[:min(maxExamples, len(v.telling))]
+	at, _ := slices.BinarySearchFunc(best, c, compareCandidates)
+	best = slices.Insert(best, at, c)
+	v.telling[c.kind] = best[:min(maxExamples, len(best))]
+}
+
+// examples are the most telling candidates: some of each kind, and for the rest of the more telling kinds.
+func (v *versions) examples() (out []VersionExample) {
+	take, left := [contrarieties]int{}, maxExamples
+	for _, most := range []int{ofEachKind, maxExamples} {
+		for kind, best := range v.telling {
+			more := max(0, min(left, min(most, len(best))-take[kind]))
+			take[kind], left = take[kind]+more, left-more
+		}
+	}
+	for kind, best := range v.telling {
+		for i := range best[:take[kind]] {
+			out = append(out, v.example(&best[i]))
+		}
+	}
+	return out
 }
 
 func (v *versions) example(c *candidate) VersionExample {

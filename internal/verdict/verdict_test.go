@@ -207,5 +207,10 @@ func FuzzJudge(f *testing.F) {
 		if _, err := json.Marshal(vs); err != nil {
 			t.Error(err)
 		}
+		if v := r.Versions(b.facts); v != nil {
+			if _, err := json.Marshal(v); err != nil || len(v.Mirrors) == 0 || len(v.Examples) > maxExamples {
+				t.Errorf("%+v, %v", v, err)
+			}
+		}
 	})
 }

@@ -119,8 +119,8 @@ func (r *Recon) Versions(f Facts) *Versions {
 type versions struct {
 	recon       *Recon
 	comparisons map[*mirror]*comparison
-	telling     []candidate        // the most telling ones so far, in their order, up to maxExamples
-	again       map[int32][]resent // the requests of each block
+	telling     [contrarieties][]candidate // of each kind the most telling ones so far, in their order, up to maxExamples
+	again       map[int32][]resent         // the requests of each block
 }
 
 // comparison is what is gathered of one mirror.
@@ -235,9 +235,7 @@ func (v *versions) close(t *topology) *Versions {
 	if !slices.ContainsFunc(out.Mirrors, func(g VersionFigures) bool { return g.Pairs > 0 }) {
 		return nil
 	}
-	for i := range v.telling {
-		out.Examples = append(out.Examples, v.example(&v.telling[i]))
-	}
+	out.Examples = v.examples()
 	return out
 }
 
