@@ -41,9 +41,9 @@ func TestPodsOf(t *testing.T) {
 
 // What the scenario asks of the app comes to every pod.
 func TestSettingsOfAnApp(t *testing.T) {
-	m := &onKubernetes{spec: mesh.Spec{App: map[string]mesh.Behaviour{"v2": {Differ: 0.5, Stamp: true}}, Ignore: []string{"$.time"}, Seed: 7}}
+	spec := mesh.Spec{App: map[string]mesh.Behaviour{"v2": {Differ: 0.5, Stamp: true}}, Ignore: []string{"$.time"}, Seed: 7}
 	for version, want := range map[string]mesh.Behaviour{"v1": {}, "v2": {Differ: 0.5, Stamp: true}} {
-		got := m.settings(&istio.App{Workload: route.Workload{Version: version}})
+		got := (&conduct{}).settings(&spec, &route.Workload{Version: version})
 		if diff := cmp.Diff(app.Settings{Behaviour: want, Seed: 7, Ignore: []string{"$.time"}}, got); diff != "" {
 			t.Errorf("%s: %s", version, diff)
 		}

@@ -255,7 +255,7 @@ func TestExperimentOfAFixedApp(t *testing.T) {
 	if record.Experiment.ByStamps != passed || played(t, record.Experiment, verdict.Positive) != 0 {
 		t.Errorf("%s, %+v", x.Result.State, record.Experiment)
 	}
-	if passed && (len(x.Positive) != 1 || !x.Positive[0].Stamps || !x.Positive[0].Found) {
+	if passed && (len(x.Positive) != 1 || !x.Positive[0].Stamps || x.Positive[0].Delay <= 0) {
 		t.Errorf("%+v", x.Positive)
 	}
 }

@@ -102,14 +102,6 @@ func whole(slower float64, spread float64) *bed {
 	return b
 }
 
-func (b *bed) recon() *Recon {
-	r := NewRecon()
-	for i := range b.results {
-		r.AddResult(&b.results[i])
-	}
-	return r
-}
-
 func TestImpact(t *testing.T) {
 	for _, c := range []struct {
 		name  string

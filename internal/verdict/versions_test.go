@@ -232,12 +232,13 @@ func TestVersionsOfSeveralMirrors(t *testing.T) {
 // blockBed has quadruples of four blocks of n requests each, all mirrored; the blocks of a quadruple have equal requests.
 func blockBed(quadruples, n int) *bed {
 	b := compareBed(4 * quadruples * n)
+	b.facts.Experiment = &Experiment{}
 	for i := range b.results {
 		r := &b.results[i]
 		r.Phase, r.Arm, r.Block = traffic.PhaseBlock, "on", i/n
 		r.Path = fmt.Sprintf("/%d/%d", i/(4*n), i%n)
 		if i%n == 0 {
-			b.facts.Blocks = append(b.facts.Blocks, Block{Index: i / n, Quadruple: i / (4 * n)})
+			b.facts.Experiment.Blocks = append(b.facts.Experiment.Blocks, Block{Index: i / n, Quadruple: i / (4 * n)})
 		}
 	}
 	for i := range b.receipts {
@@ -259,7 +260,7 @@ func TestVersionsNoise(t *testing.T) {
 		differingBodies int // of v2 against v1
 	}{
 		"none":      {func(*bed) {}, 2 * 3 * 50, 0, 0, false, "", 0},
-		"no blocks": {func(b *bed) { b.facts.Blocks = nil }, 0, 0, 0, false, unmeasured, 0},
+		"no blocks": {func(b *bed) { b.facts.Experiment = nil }, 0, 0, 0, false, unmeasured, 0},
 		"stamps": {func(b *bed) {
 			for i := range b.receipts {
 				b.receipts[i].ResponseSHA256 = fmt.Sprint(i)
@@ -267,7 +268,7 @@ func TestVersionsNoise(t *testing.T) {
 		}, 300, 0, 300, true, "", 400},
 		"the versions differ, v1 does not": {func(b *bed) { b.spoil(v2, 400, func(r *traffic.Receipt) { r.ResponseSHA256 += "x" }) }, 300, 0, 0, false, "", 400},
 		"one answer of v1":                 {func(b *bed) { b.spoil(v1, 1, withStatus(404)) }, 300, 1, 0, false, "", 0},
-		"in another order":                 {func(b *bed) { slices.Reverse(b.results); slices.Reverse(b.facts.Blocks) }, 300, 0, 0, false, "", 0},
+		"in another order":                 {func(b *bed) { slices.Reverse(b.results); slices.Reverse(b.facts.Experiment.Blocks) }, 300, 0, 0, false, "", 0},
 		"cut":                              {func(b *bed) { b.results = b.results[:390] }, 290, 0, 0, false, "", 0},
 		"a block is missing": {func(b *bed) {
 			b.results = slices.DeleteFunc(b.results, func(r traffic.Result) bool { return r.Block == 1 })
@@ -281,8 +282,8 @@ func TestVersionsNoise(t *testing.T) {
 			}
 		}, 0, 0, 0, false, "the blocks of a quadruple did not have the same requests", 0},
 		"single blocks": {func(b *bed) {
-			for i := range b.facts.Blocks {
-				b.facts.Blocks[i].Quadruple = i
+			for i := range b.facts.Experiment.Blocks {
+				b.facts.Experiment.Blocks[i].Quadruple = i
 			}
 		}, 0, 0, 0, false, "no request was answered in two blocks of a quadruple, one behind the other", 0},
 	} {
