@@ -65,6 +65,28 @@ func (x *experiment) harm(ctx context.Context) error {
 	if len(x.Looks) == 0 {
 		return nil
 	}
+	before, err := x.settled(ctx)
+	if err != nil {
+		return err
+	}
+	if err := x.looks(ctx); err != nil {
+		return err
+	}
+	after, err := x.settled(ctx)
+	x.said.Aside = verdict.Rise(before, after)
+	return err
+}
+
+// settled gives the gateway's counters once no mirrored request is under way.
+func (x *experiment) settled(ctx context.Context) (map[string]uint64, error) {
+	if _, err := x.clear(ctx); err != nil {
+		return nil, err
+	}
+	return x.running.Counters(ctx)
+}
+
+// looks plays every look.
+func (x *experiment) looks(ctx context.Context) error {
 	upload, ok := x.upload()
 	if !ok {
 		x.Watcher.Step("no route that takes uploads mirrors, so that no shadow can hurt them")

@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"maps"
+	"strings"
 	"time"
 
 	"umbra/internal/impact"
@@ -56,6 +58,32 @@ type Experiment struct {
 	CPUs   int     `json:"cpus"`
 	Blocks []Block `json:"blocks"`
 	Cells  []Cell  `json:"cells,omitempty"` // the looks for harm
+	// Aside is how much the gateway's counters rose by the looks for harm, which the other verdicts leave out.
+	Aside map[string]uint64 `json:"aside,omitempty"`
+}
+
+// without moves the counters from before the run by what the looks for harm added, so that the rise is that of the rest.
+func (x *Experiment) without(before map[string]uint64) map[string]uint64 {
+	if x == nil || len(x.Aside) == 0 {
+		return before
+	}
+	moved := maps.Clone(before)
+	for name, rise := range x.Aside {
+		moved[name] += rise
+	}
+	return moved
+}
+
+// Rise is how much counters rose between two readings. Gauges are none, and are left out.
+func Rise(before, after map[string]uint64) map[string]uint64 {
+	rise := map[string]uint64{}
+	for name, n := range after {
+		gauge := strings.HasSuffix(name, "_active") || strings.Contains(name, ".membership_")
+		if was := before[name]; !gauge && n > was {
+			rise[name] = n - was
+		}
+	}
+	return rise
 }
 
 // blocks are those that the run played; none where it had no experiment.

@@ -15,14 +15,12 @@ type fate struct {
 	leaked    []*arrival   // at a shadow, although the route mirrors nowhere, or 0 % there
 	stray     []*arrival   // at a pod that the route names neither as destination nor as mirror
 	foreign   []*arrival   // at a pod that is in no cluster
-	aside     bool         // of a look for harm, which mirrors every request
 }
 
 // fates tells the arrivals of one id after the other apart. Its fate is valid until the next one.
 type fates struct {
 	topology *topology
 	recon    *Recon
-	harm     *harm
 	sampled  bool // fractions are judged, and with them the reads that arrive at mirrors of 0 %
 	fate     fate
 	open     []*arrival // those with more than one possible role
@@ -32,7 +30,7 @@ type fates struct {
 // primary's where it has none yet, then a mirror's, in the order of arrival.
 func (s *fates) of(w *row) *fate {
 	f := &s.fate
-	f.row, f.route, f.aside = w, nil, s.harm.aside(w)
+	f.row, f.route = w, nil
 	if w.is(planned) {
 		f.route = s.topology.byName[s.recon.routes.text[w.route]]
 	}
@@ -193,6 +191,6 @@ func (f *fate) reached() reach {
 	return maybeThere
 }
 
-// judged tells whether a row is of a part of the run that fractions are judged on: not the warm-up, no block with the mirror
-// off, and no look for harm.
-func (f *fate) judged() bool { return f.row.phase != warmup && f.row.is(mirroredIn) && !f.aside }
+// judged tells whether a row is of a part of the run that fractions are judged on: not the warm-up, and no block with
+// the mirror off.
+func (f *fate) judged() bool { return f.row.phase != warmup && f.row.is(mirroredIn) }

@@ -78,20 +78,20 @@ func newHarm(r *Recon, f *Facts) *harm {
 	return h
 }
 
-// aside tells whether a row is of a look for harm, which no other verdict's fraction is judged on.
+// aside tells whether a row is of a look for harm, which no other verdict is given: what it does to the mesh is its own doing.
 func (h *harm) aside(w *row) bool {
 	return h != nil && w.phase == block && h.of[w.block] != nil
 }
 
 // visit enters a row.
-func (h *harm) visit(f *fate) {
-	if !h.aside(f.row) || !f.row.is(planned) || f.row.is(stopped) {
+func (h *harm) visit(w *row) {
+	if !w.is(planned) || w.is(stopped) {
 		return
 	}
-	b := h.of[f.row.block]
+	b := h.of[w.block]
 	t := &h.cells[b.Cell]
-	took, failed := f.row.took, f.row.outcome != ok || f.row.status >= 500
-	if f.row.outcome != ok {
+	took, failed := w.took, w.outcome != ok || w.status >= 500
+	if w.outcome != ok {
 		took = max(took, t.figures.Timeout)
 	}
 	n, bad, times := &t.figures.Off, &t.figures.FailedOff, &t.off

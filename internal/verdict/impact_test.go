@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -313,10 +314,13 @@ func TestHarm(t *testing.T) {
 			}
 		}
 	}
+	before := maps.Clone(b.facts.After)
 	look(Cell{Shadow: "hung", Body: 8 << 20}, false, 40)
 	look(Cell{Shadow: "hung", Body: 32 << 20}, true, 8)
 	look(Cell{Shadow: "hung", Body: 32 << 20, Setting: "a time-out of 2s on the route"}, true, 0)
 	look(Cell{Shadow: "hung", Body: 32 << 20, Setting: setting}, false, 0)
+	b.bump(v2, "upstream_rq_pending_overflow", 2) // by a pool that was tried
+	x.Aside = Rise(before, b.facts.After)
 	all := b.judge(t)
 	v := all[HarmVerdict]
 	if v.State != Fail {

@@ -7,6 +7,7 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	if err := check(f, o); err != nil {
 		return nil, err
 	}
+	f.Before = f.Experiment.without(f.Before)
 	t := newTopology(f)
 	delivered := newDelivery(t, r)
 	intact := newIntegrity(t, r)
@@ -14,15 +15,18 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	blocks, looks := newExperiment(r, &f, o.Impact), newHarm(r, &f)
 	affected := newEffect(t, r, o.Margins, blocks != nil)
 	met := &objectives{asked: o.Objectives}
-	told := &fates{topology: t, recon: r, sampled: o.Fraction != nil, harm: looks}
+	told := &fates{topology: t, recon: r, sampled: o.Fraction != nil}
 	for i := range r.rows {
+		if looks.aside(&r.rows[i]) {
+			looks.visit(&r.rows[i])
+			continue
+		}
 		fate := told.of(&r.rows[i])
 		intact.visit(fate)
 		delivered.visit(fate)
 		sampled.visit(fate)
 		affected.visit(fate, int32(i))
 		blocks.visit(fate, int32(i))
-		looks.visit(fate)
 		met.visit(fate.row)
 	}
 	delivered.settle()
