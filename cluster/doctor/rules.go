@@ -82,7 +82,7 @@ func checkUploads(f *facts) {
 		if methods := f.reaching(l, []string{"POST", "PUT", "PATCH"}); len(methods) > 0 && !f.ownApp(l) && !f.nobody(l) {
 			f.add("mirrored-uploads", Info, l.vs.object, l.where(), l.named()+" mirrors requests with bodies: a shadow that stops reading stalls the client's upload",
 				"Envoy passes the shadow's back-pressure to the client; seen with uploads of 24 MiB and more, which the route's timeout does not end, as it starts when the request is complete",
-				"put a route without mirror before it for large uploads (by path or method), or make sure that the shadow always reads bodies")
+				"put a route without mirror before it for uploads, with match: [{method: {regex: POST|PUT|PATCH}}] or by path; neither the route's timeout, nor idle time-outs, nor connection pool limits removes it: umbra run --shadow hung (with checks.impact) tries them, and says from which size on")
 		}
 	})
 }
