@@ -269,7 +269,7 @@ func (x *experiment) quad(ctx context.Context, kind verdict.Block, order impact.
 		}
 		counts = counts && b.Counted
 	}
-	return counts, nil
+	return counts, x.Record.Write(x.Dir) // a kill loses one quadruple at the most
 }
 
 // blockLoad is what a block sends.

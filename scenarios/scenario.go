@@ -142,6 +142,19 @@ const (
 // Quadruples is how many the experiment has.
 func (c *ImpactCheck) Quadruples() int { return c.Pairs / 2 }
 
+// Rows is about how many requests the blocks have at the most, without looks for harm.
+func (s *Scenario) Rows(nightly bool) int {
+	c := s.Checks.Impact
+	if c == nil {
+		return 0
+	}
+	experiments := 1
+	if c.Controls == ControlsEach || c.Controls == ControlsNightly && nightly {
+		experiments += 1 + len(c.Tested())
+	}
+	return int(s.blockRate() * (c.Block + c.Settle).Seconds() * float64(2*c.Pairs*experiments))
+}
+
 // Tested are the margins that are tested: those named, or the default ones.
 func (c *ImpactCheck) Tested() []impact.Margin {
 	if len(c.Margins) > 0 {

@@ -54,6 +54,8 @@ func Negative(quads []Quadruple, c Criteria) Result {
 		if f := &r.Figures[i]; f.Tested {
 			of = append(of, f, f)
 			p = append(p, f.fail, f.mean.Below(-f.limit))
+			equivalent := stats.TOST(f.mean, -f.limit, f.limit)
+			f.PEquivalent = &equivalent
 		}
 	}
 	adjusted := stats.Holm(p)

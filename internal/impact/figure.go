@@ -85,6 +85,9 @@ type Figure struct {
 	WithoutFail *float64 `json:"p_holm_without_client,omitempty"`
 	WithoutPass *float64 `json:"p_pass_without_client,omitempty"`
 
+	// PEquivalent is that of the effect lying outside the margin to either side, by two one-sided tests, of the control off against off.
+	PEquivalent *float64 `json:"p_equivalent,omitempty"`
+
 	Lag      time.Duration `json:"lag_ns,omitempty"` // the client's own part at this quantile
 	LagLimit time.Duration `json:"lag_limit_ns,omitempty"`
 

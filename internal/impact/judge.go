@@ -40,7 +40,7 @@ func Judge(quads []Quadruple, c Criteria) Result {
 		weak := c.Weak[m.Quantile]
 		f.Gated = f.Tested && (m.Asked || !weak)
 		if f.Tested && !f.Gated {
-			f.Why = "the experiment has no power for it, as the control showed"
+			f.Why = "no control showed that the experiment has the power for it"
 		}
 		r.Figures = append(r.Figures, f)
 	}

@@ -157,13 +157,24 @@ func (f *HarmFigures) judge() Item {
 	switch {
 	case *f.PHolm <= alpha:
 		item.State = Fail
+	case f.blind():
+		item.Summary += "; most fail with mirroring off, too: nothing can be told"
+	case f.slower():
+		item.Summary += "; no more fail, but they take much longer: so few blocks show no cause, and nothing passes"
 	case f.On > 0 && f.High < HarmAt:
 		item.State = Pass
 		item.Summary += fmt.Sprintf("; that %s points more fail is ruled out", number(f.High))
-	case f.Off > 0 && 2*f.FailedOff > f.Off:
-		item.Summary += "; most fail with mirroring off, too: nothing can be told"
 	}
 	return item
+}
+
+// blind tells whether so many fail with mirroring off that no more can be seen to fail with it.
+func (f *HarmFigures) blind() bool { return 2*f.FailedOff > f.Off }
+
+// slower tells whether the median of the requests rose so much that a look without failures does not pass: to more than twice, and by more
+// than a machine's noise.
+func (f *HarmFigures) slower() bool {
+	return f.P50On > 2*f.P50Off && f.P50On-f.P50Off > 20*time.Millisecond
 }
 
 // tried tells of a look with a changed setting, which judges nothing.
@@ -172,7 +183,9 @@ func (f *HarmFigures) tried() Item {
 }
 
 // removed tells whether the setting removes the harm.
-func (f *HarmFigures) removed() bool { return f.On > 0 && f.PValue > alpha && f.High < HarmAt }
+func (f *HarmFigures) removed() bool {
+	return f.On > 0 && f.PValue > alpha && f.High < HarmAt && !f.slower() && !f.blind()
+}
 
 func (f *HarmFigures) removes() string {
 	switch {

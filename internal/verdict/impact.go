@@ -31,8 +31,9 @@ type ExperimentFigures struct {
 	// LoadShare is the rate as a share of the measured saturation, in percent; 0 where that was not measured.
 	LoadShare float64 `json:"load_percent_of_saturation,omitempty"`
 	Drift     []Drift `json:"drift,omitempty"`
-	Played    int     `json:"blocks_played"`  // of the total effect
-	Dropped   int     `json:"blocks_dropped"` // of them, those that do not count, and those whose quadruple is not whole
+	Spectrum  []Point `json:"spectrum,omitempty"` // of the blocks that count, off and on
+	Played    int     `json:"blocks_played"`      // of the total effect
+	Dropped   int     `json:"blocks_dropped"`     // of them, those that do not count, and those whose quadruple is not whole
 }
 
 // PositiveFigure is the positive control of a quantile: a primary that is slower by twice the margin.
@@ -255,7 +256,7 @@ func (e *experiment) figures() *ExperimentFigures {
 	x := &ExperimentFigures{Plans: e.said.Plans, Rate: e.said.Rate, Block: e.said.Block}
 	total, played, dropped := e.quadruples(is(Total))
 	x.Result, x.Played, x.Dropped = impact.Judge(total, c), played, dropped
-	x.Drift = e.drift()
+	x.Drift, x.Spectrum = e.drift(), spectrum(total)
 	if e.said.Saturation > 0 {
 		x.LoadShare = 100 * e.said.Rate / e.said.Saturation
 	}
@@ -460,6 +461,9 @@ func (e *experiment) doubts(x *ExperimentFigures) (out []string) {
 	if share := x.LoadShare; share > 100*saturationLimit {
 		out = append(out, fmt.Sprintf("the load was %s %% of the measured saturation of %s requests a second, and above %s %% queues decide", number(share), number(e.said.Saturation), number(100*saturationLimit)))
 	}
+	if e.said.NoControls == "" && x.Negative == nil {
+		out = append(out, "the controls were not played")
+	}
 	if x.Done < e.said.Quadruples {
 		out = append(out, fmt.Sprintf("%d of %d quadruples count", x.Done, e.said.Quadruples))
 	}
@@ -515,6 +519,9 @@ func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
 	}
 	if x.Dropped > 0 {
 		out = append(out, fmt.Sprintf("%d of %s do not count", x.Dropped, plural(x.Played, "block", "blocks")))
+	}
+	if share := x.LoadShare; share > 100*saturationLimit {
+		out = append(out, fmt.Sprintf("the load was %s %% of what a closed loop got answered: so near to it every request more queues", number(share)))
 	}
 	if own := e.own(); own > 0 {
 		out = append(out, fmt.Sprintf("%s of the blocks failed by the client's own doing", plural(own, "request", "requests")))
