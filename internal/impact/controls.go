@@ -32,7 +32,7 @@ func Plans(control []Quadruple, margins []Margin, planned int) (plans []Plan) {
 		mean, off := stats.MeanOf(all.ratio), math.Exp(stats.MeanOf(all.off).Mean)
 		share, spread := m.Share(off), mean.SE*math.Sqrt(float64(mean.N))
 		p := Plan{Quantile: m.Quantile, Off: duration(off), MarginPct: 100 * share, MarginNS: duration(share * off), Spread: 100 * spread,
-			Quadruples: atLeast(stats.TSize(math.Log1p(share), spread, Level, Power), MinUnits) * stretch.Quadruples,
+			Quadruples: stats.TSize(math.Log1p(share), spread, Level, Power) * stretch.Quadruples,
 			Power:      stats.TPower(planned/stretch.Quadruples, math.Log1p(share), spread, Level)}
 		p.Powered = p.Quadruples > 0 && p.Quadruples <= planned
 		plans = append(plans, p)
@@ -93,12 +93,4 @@ func Found(quads []Quadruple, m Margin, seed uint64) (f Figure, found bool) {
 	f.PHolm, f.WithoutFail = f.PFail, &f.failLess
 	f.State = f.state(Level)
 	return f, f.State == Fail
-}
-
-// atLeast raises what is known, that is above 0, to a least value.
-func atLeast(n, least int) int {
-	if n == 0 {
-		return 0
-	}
-	return max(n, least)
 }
