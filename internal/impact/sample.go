@@ -110,7 +110,7 @@ func logRatios(quads []Quadruple, q float64, s Stretch, times func(*Sample) []fl
 // unitLogs gives the logarithms of a unit's quantiles: the means over its pairs, or those of its pooled arms.
 func unitLogs(unit []Quadruple, q float64, pairs bool, times func(*Sample) []float64) (off, on float64) {
 	if !pairs {
-		a, b := pool(unit, false, times), pool(unit, true, times)
+		a, b := pool(unit, false, q, times), pool(unit, true, q, times)
 		return ln(stats.MedianUnbiased(a, q)), ln(stats.MedianUnbiased(b, q))
 	}
 	for i := range unit {
@@ -127,18 +127,35 @@ func unitLogs(unit []Quadruple, q float64, pairs bool, times func(*Sample) []flo
 	return off / n, on / n
 }
 
-// pool is an arm of a unit, sorted.
-func pool(unit []Quadruple, treated bool, times func(*Sample) []float64) (all []float64) {
+// pool is an arm of a unit, sorted, as far down as its quantile q takes: what lies below is left 0. A tail is so had without sorting what
+// is not looked at, for which simulations have no time.
+func pool(unit []Quadruple, treated bool, q float64, times func(*Sample) []float64) []float64 {
+	var parts [][]float64
+	n := 0
 	for i := range unit {
 		for b, sample := range unit[i].Blocks {
-			if unit[i].Order[b] == treated {
-				all = append(all, times(sample)...)
+			if part := times(sample); unit[i].Order[b] == treated && len(part) > 0 {
+				parts, n = append(parts, part), n+len(part)
 			}
 		}
 	}
-	slices.Sort(all)
+	all := make([]float64, n)
+	for at := n - 1; at >= max(0, int(q*float64(n))-1); at-- {
+		top := 0
+		for p, part := range parts {
+			if last(part) > last(parts[top]) {
+				top = p
+			}
+		}
+		all[at] = last(parts[top])
+		if parts[top] = parts[top][:len(parts[top])-1]; len(parts[top]) == 0 {
+			parts = slices.Delete(parts, top, top+1)
+		}
+	}
 	return all
 }
+
+func last(sorted []float64) float64 { return sorted[len(sorted)-1] }
 
 // ln takes nothing for a nanosecond.
 func ln(seconds float64) float64 { return math.Log(max(seconds, 1e-9)) }
