@@ -79,7 +79,7 @@ func (r *Result) settle(c Criteria) {
 		}
 		f.State = f.state(r.Level)
 		failed = failed || f.State == Fail
-		if f.State == Inconclusive {
+		if f.State == Inconclusive && c.Seed != Bare {
 			f.Decides = f.decides()
 		}
 		if f.Gated {
