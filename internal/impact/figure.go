@@ -203,17 +203,20 @@ const MinErrors = 3000
 
 // failures tests the share of failed requests against a margin in percentage points. Two tests have to agree, so that neither few failures
 // nor failures that come in bursts decide what they cannot: the score test on counts (Miettinen and Nurminen, Statistics in Medicine 4
-// (1985), 213–226), which takes requests for independent, and Student's t on the differences of the quadruples, which does not.
+// (1985), 213–226), for PASS with what blocks show of bursts, and Student's t on the differences of the quadruples.
 func failures(quads []Quadruple, margin float64) Figure {
 	f := Figure{MarginPct: margin}
 	f.count(quads)
 	var differences []float64
+	var arms [2]arm
 	for i := range quads {
 		on, off, failedOn, failedOff := 0, 0, 0, 0
 		for b, sample := range quads[i].Blocks {
 			if quads[i].Order[b] {
+				arms[1].add(sample)
 				on, failedOn = on+len(sample.Took), failedOn+sample.Failed
 			} else {
+				arms[0].add(sample)
 				off, failedOff = off+len(sample.Took), failedOff+sample.Failed
 			}
 		}
@@ -229,12 +232,13 @@ func failures(quads []Quadruple, margin float64) Figure {
 	f.Tested, f.Units, f.Quadruples, f.mean = true, len(differences), 1, stats.MeanOf(differences)
 	f.limit = margin / 100
 	f.fail = max(stats.DifferencePValue(f.FailedOff, f.NOff, f.FailedOn, f.NOn, f.limit), f.mean.Above(f.limit))
-	f.pass = max(stats.DifferencePValue(f.FailedOn, f.NOn, f.FailedOff, f.NOff, -f.limit), f.mean.Below(f.limit))
+	bursts := clustered{f.FailedOn, f.FailedOff, f.NOn, f.NOff, clustering(&arms[0], &arms[1]), Blocks * len(differences)}
+	f.pass = max(bursts.below(f.limit), f.mean.Below(f.limit))
 	f.failLess, f.passWithout = f.fail, f.pass
 	f.PFail, f.PPass, f.WithoutPass = &f.fail, &f.pass, &f.passWithout
-	low, high := stats.DifferenceBounds(f.FailedOff, f.NOff, f.FailedOn, f.NOn, Level)
+	low, _ := stats.DifferenceBounds(f.FailedOff, f.NOff, f.FailedOn, f.NOn, Level)
 	f.Change = 100 * (float64(f.FailedOn)/float64(f.NOn) - float64(f.FailedOff)/float64(f.NOff))
-	f.Low, f.High = 100*min(low, f.mean.Lower(Level)), 100*max(high, f.mean.Upper(Level))
+	f.Low, f.High = 100*min(low, f.mean.Lower(Level)), 100*max(bursts.upper(Level), f.mean.Upper(Level))
 	f.Spread = 100 * f.mean.SE * math.Sqrt(float64(f.mean.N))
 	return f
 }

@@ -1,0 +1,82 @@
+package impact
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"umbra/internal/stats"
+)
+
+// Requests seldom fail one by one. What is known of how they cluster comes from the failures that were seen, so that it is least where
+// they are few, and the few bursts that a sample has are mostly small ones. The design effect is therefore taken from the blocks, and
+// from one more failing block of this one.
+const supposed = 6
+
+// arm counts the failed requests of an arm by block.
+type arm struct{ failed, n []float64 }
+
+func (a *arm) add(s *Sample) {
+	a.failed, a.n = append(a.failed, float64(s.Failed)), append(a.n, float64(len(s.Took)))
+}
+
+// clustering is the design effect: how many times more the shares vary from block to block than they would if each request failed
+// for itself. It is at least 1, and 1 where nothing failed.
+//
+// Source: Rao and Scott, Biometrics 48 (1992), 577–585, with one effect for both arms.
+func clustering(arms ...*arm) float64 {
+	seen, expected, failing := 0.0, 0.0, 0.0
+	for _, a := range arms {
+		failed, all := sum(a.failed), sum(a.n)
+		if failed == 0 {
+			continue
+		}
+		p := failed / all
+		for i, n := range a.n {
+			d := a.failed[i] - n*p
+			seen += d * d
+			expected += p * (1 - p) * n * (1 - n/all)
+			if a.failed[i] > 0 {
+				failing++
+			}
+		}
+	}
+	if failing == 0 || expected <= 0 {
+		return 1
+	}
+	return (failing*max(1, seen/expected) + supposed) / (failing + 1)
+}
+
+func sum(xs []float64) (s float64) {
+	for _, x := range xs {
+		s += x
+	}
+	return s
+}
+
+// clustered is the p-value of "the share of failed requests has risen by the margin or more" against "by less", for requests that fail in
+// clusters: the score test, with the variance of the design effect, after the treated arm has got one cluster more.
+type clustered struct {
+	on, off, nOn, nOff int
+	effect             float64
+	blocks             int
+}
+
+func (c clustered) below(margin float64) float64 {
+	more := min(c.nOn, c.on+int(math.Round(c.effect-1)))
+	z := distuv.UnitNormal.Quantile(stats.DifferencePValue(more, c.nOn, c.off, c.nOff, -margin))
+	return distuv.StudentsT{Sigma: 1, Nu: float64(c.blocks - 2)}.CDF(z / math.Sqrt(c.effect))
+}
+
+// upper is the margin from which on below is at most alpha.
+func (c clustered) upper(alpha float64) float64 {
+	low, high := -1.0, 1.0
+	for range 60 {
+		if mid := (low + high) / 2; c.below(mid) <= alpha {
+			high = mid
+		} else {
+			low = mid
+		}
+	}
+	return high
+}
