@@ -21,7 +21,7 @@ type Plan struct {
 
 // Plans plans each margin from the quadruples of the control. A quantile that has not what a test needs has no plan.
 //
-// Source: the one-sided one-sample t test is powered by the noncentral t distribution (stats.TPower).
+// Source: the one-sided one-sample t test is powered by the noncentral t distribution (stats.TPower), and costs skewCost units more.
 func Plans(control []Quadruple, margins []Margin, planned int) (plans []Plan) {
 	for _, m := range margins {
 		stretch, ok := StretchFor(control, m.Quantile/100)
@@ -32,12 +32,23 @@ func Plans(control []Quadruple, margins []Margin, planned int) (plans []Plan) {
 		mean, off := stats.MeanOf(all.ratio), math.Exp(stats.MeanOf(all.off).Mean)
 		share, spread := m.Share(off), mean.SE*math.Sqrt(float64(mean.N))
 		p := Plan{Quantile: m.Quantile, Off: duration(off), MarginPct: 100 * share, MarginNS: duration(share * off), Spread: 100 * spread,
-			Quadruples: stats.TSize(math.Log1p(share), spread, Level, Power) * stretch.Quadruples,
-			Power:      stats.TPower(planned/stretch.Quadruples, math.Log1p(share), spread, Level)}
+			Quadruples: needed(stats.TSize(math.Log1p(share), spread, Level, Power)) * stretch.Quadruples,
+			Power:      stats.TPower(planned/stretch.Quadruples-skewCost, math.Log1p(share), spread, Level)}
 		p.Powered = p.Quadruples > 0 && p.Quadruples <= planned
 		plans = append(plans, p)
 	}
 	return plans
+}
+
+// skewCost is about how many units the correction for skewness costs where there is no skewness (calibration.md).
+const skewCost = 1
+
+// needed is how many units a test takes that t alone would take n for; 0 where n is.
+func needed(n int) int {
+	if n == 0 {
+		return 0
+	}
+	return max(MinUnits, n+skewCost)
 }
 
 // Delay is how much slower the positive control makes the primary at a quantile: twice its margin.

@@ -118,7 +118,7 @@ func (f *Figure) decides() int {
 	if f.Quantile == 0 {
 		return scaled(f.mean.N, f)
 	}
-	return stats.TSize(distance, spread, Level, Power) * f.Quadruples
+	return needed(stats.TSize(distance, spread, Level, Power)) * f.Quadruples
 }
 
 // scaled is about the number for the share of failed requests: its bounds close in with the square root of the requests.
