@@ -114,7 +114,7 @@ func percentOf(logRatio float64) float64 { return 100 * math.Expm1(max(-700, min
 // bootstraps is how many resamples an interval takes.
 const bootstraps = 2000
 
-// Bare, in place of a seed, leaves out what only tells and takes most of a simulation's time: the bootstrap, and what would decide.
+// Bare, in place of a seed, leaves out what only tells and takes most of a simulation's time: bounds, and what would decide.
 const Bare = math.MaxUint64
 
 // quantile tests a margin. Source of the test: Student's t on the log ratios of independent units (Biometrika 6 (1908), 1–25), one-sided
@@ -161,12 +161,13 @@ func (f *Figure) count(quads []Quadruple) {
 
 // bound fills in the estimate with its bounds.
 func (f *Figure) bound(seed uint64, ratio []float64) {
-	low, high := f.mean.Lower(Level), f.mean.UpperSkewed(Level, stats.Skew(ratio))
-	f.Change, f.Low, f.High = percentOf(f.mean.Mean), percentOf(low), percentOf(high)
+	f.Change = percentOf(f.mean.Mean)
 	f.Spread = 100 * f.mean.SE * math.Sqrt(float64(f.mean.N))
 	if seed == Bare {
 		return
 	}
+	low, high := f.mean.Lower(Level), f.mean.UpperSkewed(Level, stats.Skew(ratio))
+	f.Low, f.High = percentOf(low), percentOf(high)
 	low, high = stats.BCa(len(ratio), meanOf(ratio), Level, bootstraps, seed)
 	bootLow, bootHigh := percentOf(low), percentOf(high)
 	f.BootLow, f.BootHigh = &bootLow, &bootHigh
@@ -204,7 +205,7 @@ const MinErrors = 3000
 // failures tests the share of failed requests against a margin in percentage points. Two tests have to agree, so that neither few failures
 // nor failures that come in bursts decide what they cannot: the score test on counts (Miettinen and Nurminen, Statistics in Medicine 4
 // (1985), 213–226), for PASS with what blocks show of bursts, and Student's t on the differences of the quadruples.
-func failures(quads []Quadruple, margin float64) Figure {
+func failures(quads []Quadruple, margin float64, seed uint64) Figure {
 	f := Figure{MarginPct: margin}
 	f.count(quads)
 	var differences []float64
@@ -236,9 +237,12 @@ func failures(quads []Quadruple, margin float64) Figure {
 	f.pass = max(bursts.below(f.limit), f.mean.Below(f.limit))
 	f.failLess, f.passWithout = f.fail, f.pass
 	f.PFail, f.PPass, f.WithoutPass = &f.fail, &f.pass, &f.passWithout
-	low, _ := stats.DifferenceBounds(f.FailedOff, f.NOff, f.FailedOn, f.NOn, Level)
 	f.Change = 100 * (float64(f.FailedOn)/float64(f.NOn) - float64(f.FailedOff)/float64(f.NOff))
-	f.Low, f.High = 100*min(low, f.mean.Lower(Level)), 100*max(bursts.upper(Level), f.mean.Upper(Level))
 	f.Spread = 100 * f.mean.SE * math.Sqrt(float64(f.mean.N))
+	if seed == Bare {
+		return f
+	}
+	low, _ := stats.DifferenceBounds(f.FailedOff, f.NOff, f.FailedOn, f.NOn, Level)
+	f.Low, f.High = 100*min(low, f.mean.Lower(Level)), 100*max(bursts.upper(Level), f.mean.Upper(Level))
 	return f
 }

@@ -44,7 +44,7 @@ func Judge(quads []Quadruple, c Criteria) Result {
 		}
 		r.Figures = append(r.Figures, f)
 	}
-	f := failures(quads, c.Errors)
+	f := failures(quads, c.Errors, c.Seed)
 	f.Gated = f.Tested
 	r.Figures = append(r.Figures, f)
 	holm(r.Figures)
