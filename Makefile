@@ -61,6 +61,9 @@ fuzz: ## each fuzz target for FUZZTIME
 torture: ## N random runs against a server with every fault: every request accounted for, by its own ledger
 	UMBRA_TORTURE=$(N) $(GO) test -count=1 -timeout 60m -run '^TestTorture$$' -v ./replay
 
+calibrate: ## how often the verdicts on impact are wrong, in 10,000 made-up experiments a row: half an hour on 2 cores
+	$(GO) run ./internal/impact/calibrate -o internal/impact/calibration.md
+
 cross: ## the other platforms that umbra builds for
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/umbra
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/umbra
