@@ -38,7 +38,7 @@ func newConduct(t *route.Table, apps []route.Workload, c mesh.Conduct) (out cond
 			faults = append(faults, fmt.Errorf("delay of %s: %v is negative", version, c.Delay[version]))
 		}
 		if !slices.ContainsFunc(apps, func(w route.Workload) bool { return w.Version == version }) {
-			faults = append(faults, fmt.Errorf("delay of %s: no pod of umbra's app has that version", version))
+			faults = append(faults, fmt.Errorf("delay of %s: no pod of umbra's app has that version: %w", version, mesh.ErrFixed))
 		}
 	}
 	return out, errors.Join(faults...)

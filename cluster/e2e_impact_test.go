@@ -58,7 +58,7 @@ func TestE2EImpactMustFail(t *testing.T) {
 	verified(t, dir, status)
 }
 
-// A shadow that hangs stops the client's uploads once the buffers are full: of 32 MiB they must be found to FAIL, of 1 MiB not, and a route
+// A shadow that hangs stops the client's uploads once the buffers are full: of 32 MiB they must be found to FAIL, of 8 MiB not, and a route
 // without mirror is what removes it.
 func TestE2EHungUploadsMustFail(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
@@ -74,7 +74,7 @@ func TestE2EHungUploadsMustFail(t *testing.T) {
 	if v.State != verdict.Fail || status != verdict.ExitFailed {
 		t.Errorf("exit status %d, Harm %s, want FAIL", status, v.State)
 	}
-	for _, say := range []string{"a hung shadow makes uploads of 32 MiB fail", "(from between 1 MiB and 32 MiB on)", "removed by a route without mirror for uploads"} {
+	for _, say := range []string{"a hung shadow makes uploads of 32 MiB fail", "(from between 8 MiB and 32 MiB on)", "removed by a route without mirror for uploads"} {
 		if !strings.Contains(v.Summary, say) {
 			t.Errorf("it does not say %q: %s", say, v.Summary)
 		}

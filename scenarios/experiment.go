@@ -33,7 +33,9 @@ type experiment struct {
 
 	ways       ways         // the manifests with mirroring off and on
 	mirrored   bool         // mirroring is on
-	fresh      bool         // ways are others than those in force
+	fresh      bool         // ways are others than those in force, or may be
+	unsure     bool         // the apps may have been told otherwise than conduct says
+	reliefs    int          // how often the shadow was told to let go
 	conduct    mesh.Conduct // as the apps were told last
 	quadruples int          // begun so far
 }
@@ -161,7 +163,7 @@ func (x *experiment) negative(ctx context.Context) error {
 	if err := x.quads(ctx, verdict.Block{Experiment: verdict.Negative}, 0x6e, nil); err != nil {
 		return err
 	}
-	control := x.seen.quadruples(x.said, verdict.Negative, 0)
+	control := x.seen.quadruples(x.said, x.options(), verdict.Negative, 0)
 	x.said.Plans = impact.Plans(control, x.check.Tested(), x.check.Quadruples())
 	for _, p := range x.said.Plans {
 		x.Watcher.Step(x.sayPlan(p))
@@ -214,7 +216,11 @@ func (x *experiment) positives(ctx context.Context, result impact.Result) error 
 		err := x.quads(ctx, verdict.Block{Experiment: verdict.Positive, Quantile: f.Quantile, Delay: delay}, math.Float64bits(f.Quantile), nil)
 		if errors.Is(err, mesh.ErrFixed) {
 			x.said.ByStamps = true
-			x.said.Blocks = slices.DeleteFunc(x.said.Blocks, func(b verdict.Block) bool { return b.Experiment == verdict.Positive })
+			for i := range x.said.Blocks {
+				if b := &x.said.Blocks[i]; b.Experiment == verdict.Positive {
+					b.Counted, b.Why = false, err.Error()
+				}
+			}
 			return nil
 		}
 		if err != nil {
@@ -227,6 +233,7 @@ func (x *experiment) positives(ctx context.Context, result impact.Result) error 
 // quads plays as many quadruples as planned, and others in the place of those of which a block does not count, half as many again at the
 // most. kind says what its treated blocks are; counted is told how many count so far, and ends it by true.
 func (x *experiment) quads(ctx context.Context, kind verdict.Block, salt uint64, counted func(done int) bool) error {
+	x.seen.begin()
 	planned, done := x.check.Quadruples(), 0
 	most := planned + (planned+1)/2
 	orders := slices.Concat(impact.Orders(planned, x.Scenario.Load.Seed^salt), impact.Orders(most-planned, x.Scenario.Load.Seed^salt^1))
@@ -304,7 +311,9 @@ func (x *experiment) requests(quadruple int) blockLoad {
 // block plays one block: what the one before left at the mirrors has to end, the mesh is switched, and after settling the requests count.
 func (x *experiment) block(ctx context.Context, b *verdict.Block, l blockLoad) error {
 	b.Index = len(x.said.Blocks)
+	before := x.reliefs
 	idle, err := x.clear(ctx)
+	b.Relieved = x.reliefs > before
 	if err != nil {
 		return err
 	}
@@ -392,12 +401,12 @@ func (x *experiment) clear(ctx context.Context) (idle bool, err error) {
 		return idle, err
 	}
 	asked := x.conduct
-	healthy := mesh.Conduct{Delay: asked.Delay}
-	if err := x.running.Conduct(ctx, healthy); err != nil {
+	x.reliefs++
+	if err := x.behave(ctx, mesh.Conduct{Delay: asked.Delay}); err != nil {
 		return false, err
 	}
 	idle, err = x.idle(ctx, x.Scenario.Drain)
-	return idle, errors.Join(err, x.running.Conduct(ctx, asked))
+	return idle, errors.Join(err, x.behave(ctx, asked))
 }
 
 // patience is how long mirrored requests may take to end by themselves before the shadow is told to let them go.
@@ -414,9 +423,11 @@ func (x *experiment) idle(ctx context.Context, atMost time.Duration) (bool, erro
 	poll := time.NewTicker(pollEvery / 2)
 	defer poll.Stop()
 	clusters := mirrorClusters(x.Scenario.Table)
-	for {
+	for failed := 0; ; {
 		counters, err := x.running.Counters(ctx)
-		if err != nil {
+		if err == nil {
+			failed = 0
+		} else if failed++; failed > retries || ctx.Err() != nil {
 			return false, err
 		}
 		if _, idle := activity(&mesh.State{Counters: counters}, clusters); idle {
@@ -433,6 +444,9 @@ func (x *experiment) idle(ctx context.Context, atMost time.Duration) (bool, erro
 	}
 }
 
+// retries is how many readings of the counters in a row may fail: a connection to a gateway's admin port may break.
+const retries = 3
+
 // switchTo has mirroring on or off on every gateway, and confirmed.
 func (x *experiment) switchTo(ctx context.Context, on bool) error {
 	if on == x.mirrored && !x.fresh {
@@ -442,10 +456,11 @@ func (x *experiment) switchTo(ctx context.Context, on bool) error {
 	if on {
 		to = x.ways.on
 	}
+	fresh := x.fresh
+	x.fresh = true // until it is known to be done
 	if err := x.running.Reroute(ctx, to.manifests, to.table); err != nil {
 		return err
 	}
-	fresh := x.fresh
 	x.mirrored, x.fresh = on, false
 	if fresh { // what a cluster was told is not seen in its routes
 		return pauseFor(ctx, settleSetting)
@@ -468,13 +483,14 @@ func (x *experiment) slow(ctx context.Context, by time.Duration) error {
 }
 
 func (x *experiment) behave(ctx context.Context, next mesh.Conduct) error {
-	if x.conduct.Shadow == next.Shadow && maps.Equal(x.conduct.Delay, next.Delay) {
+	if !x.unsure && x.conduct.Shadow == next.Shadow && maps.Equal(x.conduct.Delay, next.Delay) {
 		return nil
 	}
+	x.unsure = true
 	if err := x.running.Conduct(ctx, next); err != nil {
 		return err
 	}
-	x.conduct = next
+	x.conduct, x.unsure = next, false
 	return nil
 }
 
@@ -506,7 +522,7 @@ func (x *experiment) saturate(ctx context.Context) error {
 	x.Watcher.Step(fmt.Sprintf("how much the mesh takes: a closed loop for %v, recorded as a warm-up", saturateFor))
 	answered := 0
 	count := counter{next: x.keeping.recording, count: func(r *traffic.Result) bool {
-		return r.Outcome == traffic.OK && r.LastByte >= begin+saturateFrom && r.LastByte < begin+saturateFor
+		return r.Outcome == traffic.OK && r.Status < 500 && r.LastByte >= begin+saturateFrom && r.LastByte < begin+saturateFor
 	}, n: &answered}
 	requests := x.Scenario.captured(true)
 	if x.Scenario.Capture == nil {
@@ -524,6 +540,7 @@ func (x *experiment) saturate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	x.said.Saturated = ctx.Err() == nil
 	x.said.Saturation = math.Round(float64(answered) / (saturateFor - saturateFrom).Seconds())
 	return ctx.Err()
 }
@@ -556,6 +573,13 @@ type collector struct {
 	watch *counted
 }
 
+// begin forgets the rows of the experiment before.
+func (c *collector) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recon = verdict.NewRecon()
+}
+
 // Record implements replay.Recorder.
 func (c *collector) Record(rows []traffic.Result) {
 	c.next.Record(rows)
@@ -573,10 +597,10 @@ func (c *collector) Record(rows []traffic.Result) {
 }
 
 // quadruples are those of an experiment so far that count.
-func (c *collector) quadruples(said *verdict.Experiment, experiment string, quantile float64) []impact.Quadruple {
+func (c *collector) quadruples(said *verdict.Experiment, o verdict.ImpactOptions, experiment string, quantile float64) []impact.Quadruple {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.recon.Quadruples(said, experiment, quantile)
+	return c.recon.Quadruples(said, o, experiment, quantile)
 }
 
 // judge judges the total effect so far.

@@ -28,6 +28,7 @@ type switched struct {
 	delay    time.Duration
 	cost     time.Duration // of mirroring, for each request
 	fixed    bool          // the app cannot be told
+	copies   uint64        // that the gateway has sent
 	left     uint64        // mirrored requests that do not end, as long as mirroring has been on
 	onSwitch func(n int)
 }
@@ -39,6 +40,7 @@ func newSwitched(t *testing.T, s *Scenario) *switched {
 		d := 4*time.Millisecond + m.delay
 		if m.mirrored {
 			d += m.cost
+			m.copies++
 		}
 		m.mu.Unlock()
 		time.Sleep(d)
@@ -46,7 +48,9 @@ func newSwitched(t *testing.T, s *Scenario) *switched {
 	m.state = func(int) *mesh.State {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return stateOf(s, m.left)
+		state := stateOf(s, m.left)
+		state.Counters["cluster."+shadowCluster+".upstream_rq_total"] = m.copies
+		return state
 	}
 	return m
 }
@@ -278,6 +282,26 @@ func TestExperimentInterrupted(t *testing.T) {
 	}
 	if n := len(record.Experiment.Blocks); n == 0 || n >= 20 {
 		t.Errorf("%d blocks", n)
+	}
+}
+
+// Where it is cut within a switch, nobody knows which way that went: the mesh is told once more.
+func TestExperimentCutWithinASwitch(t *testing.T) {
+	t.Parallel()
+	s := blocks(t, "margins: {p50: 'max(400%, 20ms)'}, controls: off")
+	m := newSwitched(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	m.onSwitch = func(int) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if len(m.said) > 2 && m.said[len(m.said)-1] == "off" {
+			cancel()
+		}
+	}
+	_, record := playSwitched(ctx, t, s, m)
+	if !record.Interrupted || !m.mirrored || m.said[len(m.said)-1] != "on" {
+		t.Errorf("interrupted %v, mirrored %v: %q", record.Interrupted, m.mirrored, m.said)
 	}
 }
 

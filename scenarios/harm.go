@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -60,57 +61,69 @@ func settings() []setting {
 const settleSetting = time.Second
 
 // harm looks for harm by a shadow that misbehaves, where the run is told to: with each mode and each size of body, off against on, every
-// request mirrored. Where some is found, it looks what removes it.
+// request mirrored. Where some is found, it looks what removes it. What it adds to the gateway's counters is told, also where it was
+// interrupted.
 func (x *experiment) harm(ctx context.Context) error {
 	if len(x.Looks) == 0 {
 		return nil
 	}
+	x.said.Looks, x.said.Buffers = x.Run.Looks, x.Buffers
 	before, err := x.settled(ctx)
 	if err != nil {
 		return err
 	}
-	if err := x.looks(ctx); err != nil {
-		return err
-	}
-	after, err := x.settled(ctx)
+	err = x.looks(ctx)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectIn)
+	defer cancel()
+	after, failed := x.settled(back)
 	x.said.Aside = verdict.Rise(before, after)
-	return err
+	return errors.Join(err, failed)
 }
 
 // settled gives the gateway's counters once no mirrored request is under way.
 func (x *experiment) settled(ctx context.Context) (map[string]uint64, error) {
-	if _, err := x.clear(ctx); err != nil {
+	idle, err := x.clear(ctx)
+	if err != nil {
 		return nil, err
 	}
+	x.said.Unsettled = x.said.Unsettled || !idle
 	return x.running.Counters(ctx)
 }
 
 // looks plays every look.
 func (x *experiment) looks(ctx context.Context) error {
-	upload, ok := x.upload()
-	if !ok {
-		x.Watcher.Step("no route that takes uploads mirrors, so that no shadow can hurt them")
+	upload := x.upload()
+	if upload == nil {
+		x.said.NoUploads = "no route that takes uploads mirrors, so that no shadow can hurt them"
+		x.Watcher.Step(x.said.NoUploads)
 	}
 	for _, mode := range x.Looks {
-		var hurt []verdict.Cell
+		var hurt, piled []verdict.Cell
 		for _, body := range x.check.Uploads {
-			if body > 0 && !ok || body == 0 && len(x.Looks) == 1 { // the experiment itself was with the scenario's own requests
+			if body > 0 && upload == nil || body == 0 && len(x.Looks) == 1 { // the experiment itself was with the scenario's own requests
 				continue
 			}
 			cell := verdict.Cell{Shadow: mode, Body: body, Timeout: max(x.Scenario.Load.Timeout, harmTimeout)}
-			harmed, err := x.look(ctx, cell, x.Scenario.Manifests, upload)
-			if err != nil {
+			if body > 0 {
+				cell.Route = x.Scenario.predict(upload)
+			}
+			harmed, piles, err := x.look(ctx, cell, x.Scenario.Manifests, upload)
+			switch {
+			case err != nil:
+				return err
+			case harmed:
+				hurt = append(hurt, cell)
+			case piles:
+				piled = append(piled, cell)
+			}
+		}
+		for _, found := range [][]verdict.Cell{hurt, piled} {
+			if len(found) == 0 {
+				continue
+			}
+			if err := x.remedies(ctx, found[0], upload); err != nil {
 				return err
 			}
-			if harmed {
-				hurt = append(hurt, cell)
-			}
-		}
-		if len(hurt) == 0 {
-			continue
-		}
-		if err := x.remedies(ctx, hurt[0], upload); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -129,31 +142,33 @@ func (x *experiment) remedies(ctx context.Context, cell verdict.Cell, upload *tr
 			continue
 		}
 		cell.Setting = s.name
-		if _, err := x.look(ctx, cell, m, upload); err != nil {
+		if _, _, err := x.look(ctx, cell, m, upload); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// look plays one, and tells whether more requests failed with mirroring on.
-func (x *experiment) look(ctx context.Context, cell verdict.Cell, m *route.Manifests, upload *traffic.Request) (harmed bool, err error) {
+// look plays one, and tells whether more requests failed with mirroring on, and whether mirrored ones pile up.
+func (x *experiment) look(ctx context.Context, cell verdict.Cell, m *route.Manifests, upload *traffic.Request) (harmed, piles bool, err error) {
 	number := len(x.said.Cells)
 	x.said.Cells = append(x.said.Cells, cell)
 	x.Watcher.Step("looking for harm: " + describeLook(cell))
 	if err := x.waysOf(m); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if err := x.behave(ctx, mesh.Conduct{Shadow: shadowOf(cell.Shadow)}); err != nil {
-		return false, err
+		return false, false, err
 	}
+	first := len(x.said.Blocks)
 	tally := counted{on: map[int]bool{}}
 	for _, order := range impact.Orders(harmQuadruples, x.Scenario.Load.Seed^uint64(number)) {
 		if err := x.lookQuad(ctx, verdict.Block{Experiment: verdict.Harm, Cell: number}, order, cell, upload, &tally); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
-	return tally.harmed(), nil
+	piles = slices.ContainsFunc(x.said.Blocks[first:], func(b verdict.Block) bool { return b.Left >= verdict.PileUp })
+	return tally.harmed(), piles, nil
 }
 
 // shadowOf is the mode of a shadow that was asked for; "" is a healthy one.
@@ -185,12 +200,21 @@ func (x *experiment) lookQuad(ctx context.Context, kind verdict.Block, order imp
 		b := kind
 		b.Quadruple, b.Treated, b.Mirrored = number, treated, treated
 		tally.on[len(x.said.Blocks)] = treated
+		before, err := x.mirroredSoFar(ctx)
+		if err != nil {
+			return err
+		}
 		if err := x.block(ctx, &b, l); err != nil {
 			return err
 		}
 		if !treated {
 			continue
 		}
+		after, err := x.mirroredSoFar(ctx)
+		if err != nil {
+			return err
+		}
+		x.said.Blocks[b.Index].Sent = after - min(before, after)
 		idle, err := x.idle(ctx, verdict.LeftAfter)
 		if err == nil && !idle {
 			x.said.Blocks[b.Index].Left, err = x.left(ctx)
@@ -200,6 +224,16 @@ func (x *experiment) lookQuad(ctx context.Context, kind verdict.Block, order imp
 		}
 	}
 	return nil
+}
+
+// mirroredSoFar is how many requests the gateway has sent to the mirrors' clusters.
+func (x *experiment) mirroredSoFar(ctx context.Context) (n uint64, err error) {
+	counters, err := x.running.Counters(ctx)
+	s := mesh.State{Counters: counters}
+	for _, c := range mirrorClusters(x.Scenario.Table) {
+		n += s.Counter(c, "upstream_rq_total")
+	}
+	return n, err
 }
 
 // left is how many mirrored requests are under way.
@@ -241,8 +275,9 @@ func noise(n int) []byte {
 	return body
 }
 
-// upload is a request whose body the mesh mirrors: the first of the mix, or of the capture, whose path does so with POST.
-func (x *experiment) upload() (*traffic.Request, bool) {
+// upload is a request whose body the mesh mirrors: the first of the mix, or of the capture, whose path does so with POST; nil where there
+// is none. The other routes that do are told.
+func (x *experiment) upload() (first *traffic.Request) {
 	s := x.Scenario
 	const looked = 1000
 	requests := s.scriptedFrom(0)
@@ -251,21 +286,26 @@ func (x *experiment) upload() (*traffic.Request, bool) {
 	}
 	next, stop := requests()
 	defer stop()
+	took := ""
 	for range looked {
 		item, err := next()
 		if err != nil {
-			return nil, false
+			break
 		}
 		r := *item.Request
 		r.Body = nil
 		if r.Method != http.MethodPut && r.Method != http.MethodPatch {
 			r.Method = http.MethodPost
 		}
-		if s.mirrors(s.predict(&r)) {
-			return &r, true
+		switch name := s.predict(&r); {
+		case !s.mirrors(name) || name == took || slices.Contains(x.said.OtherRoutes, name):
+		case first == nil:
+			first, took = &r, name
+		default:
+			x.said.OtherRoutes = append(x.said.OtherRoutes, name)
 		}
 	}
-	return nil, false
+	return first
 }
 
 // mirrors tells whether a route mirrors anything.

@@ -390,7 +390,8 @@ func routeFacts(t *route.Table, state *mesh.State) (out []verdict.RouteFact) {
 // impactOptions are what the paired blocks are judged by.
 func (s *Scenario) impactOptions() verdict.ImpactOptions {
 	c := s.Checks.Impact
-	return verdict.ImpactOptions{Margins: c.Tested(), Errors: c.Errors, Seed: s.Load.Seed}
+	return verdict.ImpactOptions{Margins: c.Tested(), Errors: c.Errors, Seed: s.Load.Seed, Quadruples: c.Quadruples(), Timeout: s.Load.Timeout,
+		Controls: c.Controls == ControlsEach}
 }
 
 // options are the checks as the verdicts take them.

@@ -32,6 +32,7 @@ type Run struct {
 	Transport func(how replay.Options) (replay.Transport, error)
 	Faults    mesh.Faults
 	Looks     []string // the shadow's modes in which to look for harm
+	Buffers   bool     // the mesh's gateway reads a request whole before it sends it on
 	Nightly   bool     // the controls of scenarios that play them nightly are played
 	Shared    bool     // client and mesh run on the same CPUs
 	Dir       string   // the run folder, which exists
@@ -40,6 +41,7 @@ type Run struct {
 	Record    evidence.Record // what the caller knows; the run fills in the rest
 
 	before *mesh.State
+	failed error // of the paired blocks
 }
 
 // ErrMesh marks a run that the mesh or the machine ended.
@@ -150,7 +152,7 @@ func (r *Run) onMesh(ctx context.Context) (err error) {
 	if err := r.replay(ctx, running); err != nil {
 		return broken(err)
 	}
-	return broken(r.collect(ctx, running))
+	return broken(errors.Join(r.failed, r.collect(ctx, running)))
 }
 
 // Spec is what the scenario asks a mesh to stand up, without faults.
@@ -218,7 +220,7 @@ func (r *Run) replay(ctx context.Context, running Running) error {
 	}
 	err = k.play(ctx, transport, r.Scenario.Plan(), k.recording)
 	if err == nil && ctx.Err() == nil {
-		err = r.experiment(ctx, running, k)
+		r.failed = r.experiment(ctx, running, k) // what was played is collected all the same
 	}
 	_, closed := k.close()
 	return errors.Join(err, closed)

@@ -199,7 +199,7 @@ func (o *runOptions) check(c *cobra.Command) (mesh.Faults, error) {
 func (o *runOptions) play(ctx context.Context, m provided, s *scenarios.Scenario, faults mesh.Faults, dir string, watch *progress) error {
 	run := scenarios.Run{
 		Scenario: s, Mesh: m, Faults: faults, Dir: dir, Watcher: watch, AccessLog: o.mesh.settings.AccessLog,
-		Nightly: o.nightly, Looks: o.looks(s), Shared: o.mesh.on != onExisting,
+		Nightly: o.nightly, Looks: o.looks(s), Buffers: o.mesh.on == onEmbedded, Shared: o.mesh.on != onExisting,
 		Transport: func(how replay.Options) (replay.Transport, error) {
 			if err := how.Check(s.Demand()); err != nil {
 				return nil, err

@@ -93,6 +93,9 @@ type Figure struct {
 
 	Decides int `json:"quadruples_decide,omitempty"` // about so many would, with a power of 0.9, should the effect and its spread stay
 
+	// Censored: it lies among requests without a complete answer, so that it is a lower bound, and does not pass.
+	Censored bool `json:"censored,omitempty"`
+
 	mean, without                     stats.Mean
 	limit                             float64 // ln of 1 + the margin
 	pass, fail, passWithout, failLess float64
@@ -144,6 +147,7 @@ func quantile(quads []Quadruple, m Margin, seed uint64) Figure {
 	f.failLess, f.passWithout = f.without.Above(limitWithout), f.without.BelowSkewed(limitWithout, stats.Skew(own.ratio))
 	f.PFail, f.PPass, f.WithoutPass = &f.fail, &f.pass, &f.passWithout
 	f.Lag, f.LagLimit = lagAt(quads, q), lagLimit(f.Off)
+	f.Censored = censored(quads, q, stretch)
 	return f
 }
 
@@ -228,6 +232,8 @@ func failures(quads []Quadruple, margin float64, seed uint64) Figure {
 	}
 	if min(f.NOn, f.NOff) < MinErrors || len(differences) < MinUnits {
 		f.Why = whyTooFewErrors(&f, len(differences))
+	}
+	if len(differences) < MinUnits {
 		return f
 	}
 	f.Tested, f.Units, f.Quadruples, f.mean = true, len(differences), 1, stats.MeanOf(differences)

@@ -31,8 +31,9 @@ type Result struct {
 
 // Judge is the law of the total effect. PASS: every gated figure's upper bound lies inside its margin, each at 5 %, uncorrected: an
 // intersection–union test, which passes wrongly with at most 5 % (Berger, Technometrics 24 (1982), 295–300). FAIL: the lower bound
-// of one that was tested lies outside, after Holm over all of them, also without the client's own part. A figure that the scenario
-// asks for and that could not be tested leaves nothing to pass.
+// of one that was tested lies outside, after Holm over all of them, also without the client's own part. A quantile that the scenario
+// asks for and that could not be tested leaves nothing to pass; nor does too small a number of requests to tell of failed ones, or no
+// quantile at all that is gated.
 func Judge(quads []Quadruple, c Criteria) Result {
 	r := Result{Done: len(quads), Planned: c.Planned, Level: FailLevel(len(quads), c.Planned)}
 	for _, m := range c.Margins {
@@ -45,7 +46,7 @@ func Judge(quads []Quadruple, c Criteria) Result {
 		r.Figures = append(r.Figures, f)
 	}
 	f := failures(quads, c.Errors, c.Seed)
-	f.Gated = f.Tested
+	f.Gated = f.Tested && f.Why == ""
 	r.Figures = append(r.Figures, f)
 	holm(r.Figures)
 	r.settle(c)
@@ -69,7 +70,11 @@ func holm(figures []Figure) {
 
 // settle gives each figure its state, and the experiment its own.
 func (r *Result) settle(c Criteria) {
-	gated, passed, failed, missing := 0, 0, false, false
+	gated, passed, failed, missing := 0, 0, false, true // as long as no quantile is gated
+	for i := range c.Margins {
+		missing = missing && !r.Figures[i].Gated
+	}
+	missing = missing || !r.Figures[len(r.Figures)-1].Gated
 	for i := range r.Figures {
 		f := &r.Figures[i]
 		asked := i < len(c.Margins) && c.Margins[i].Asked
@@ -92,7 +97,6 @@ func (r *Result) settle(c Criteria) {
 	switch {
 	case failed:
 		r.State = Fail
-	case gated == 0 && !missing:
 	case passed == gated && !missing:
 		r.State = Pass
 	default:
@@ -105,7 +109,7 @@ func (f *Figure) state(failLevel float64) State {
 	switch {
 	case *f.PHolm <= failLevel && *f.WithoutFail <= failLevel:
 		return Fail
-	case f.pass <= Level:
+	case f.pass <= Level && !f.Censored:
 		return Pass
 	}
 	return Inconclusive

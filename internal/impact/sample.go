@@ -15,6 +15,8 @@ type Sample struct {
 	Lag  []float64 // the client's own part in seconds, sorted
 	// Failed are those without a complete answer, or with a status of 500 and above.
 	Failed int
+	// Cut are those without a complete answer: the last of Took and of Less, which are lower bounds.
+	Cut int
 }
 
 // Quadruple is four blocks in the order of their play.
@@ -173,17 +175,48 @@ func Delayed(quads []Quadruple, by time.Duration) []Quadruple {
 		for b, sample := range quad.Blocks {
 			out[i].Blocks[b] = sample
 			if quad.Order[b] {
-				out[i].Blocks[b] = &Sample{Took: shifted(sample.Took, by), Less: shifted(sample.Less, by), Lag: sample.Lag, Failed: sample.Failed}
+				out[i].Blocks[b] = &Sample{Took: shifted(sample.Took, sample.Cut, by), Less: shifted(sample.Less, sample.Cut, by), Lag: sample.Lag, Failed: sample.Failed, Cut: sample.Cut}
 			}
 		}
 	}
 	return out
 }
 
-func shifted(times []float64, by time.Duration) []float64 {
-	out := make([]float64, len(times))
-	for i, t := range times {
-		out[i] = t + by.Seconds()
+// shifted leaves the last ones, which were cut, as they are: they would have been cut at the same time.
+func shifted(times []float64, cut int, by time.Duration) []float64 {
+	out := slices.Clone(times)
+	for i := range len(out) - cut {
+		out[i] += by.Seconds()
+		if cut > 0 {
+			out[i] = min(out[i], times[len(times)-cut])
+		}
 	}
 	return out
 }
+
+// censored tells whether the quantile of some arm of some stretch lies among its requests without a complete answer, so that it is known
+// from below only.
+func censored(quads []Quadruple, q float64, s Stretch) bool {
+	for unit := range units(quads, s.Quadruples) {
+		var cut, n [2]int
+		for i := range unit {
+			for b, sample := range unit[i].Blocks {
+				arm := 0
+				if unit[i].Order[b] {
+					arm = 1
+				}
+				if s.Pairs && beyond(sample.Cut, len(sample.Took), q) {
+					return true
+				}
+				cut[arm], n[arm] = cut[arm]+sample.Cut, n[arm]+len(sample.Took)
+			}
+		}
+		if beyond(cut[0], n[0], q) || beyond(cut[1], n[1], q) {
+			return true
+		}
+	}
+	return false
+}
+
+// beyond tells whether so many of the greatest of n reach down to their quantile q.
+func beyond(cut, n int, q float64) bool { return cut > 0 && float64(cut) >= (1-q)*float64(n)-1 }

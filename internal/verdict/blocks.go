@@ -30,7 +30,9 @@ type Block struct {
 	Planned  int           `json:"planned"`            // requests, without those of the settling
 	Begin    time.Duration `json:"begin_ns"`           // of what counts, from the start of the run
 	End      time.Duration `json:"end_ns"`
-	Left     uint64        `json:"left,omitempty"` // mirrored requests that had not ended LeftAfter its end, in a look for harm
+	Sent     uint64        `json:"sent,omitempty"`     // mirrored requests by the gateway's count, in a look for harm
+	Relieved bool          `json:"relieved,omitempty"` // the shadow had been told to let go what it held, before it
+	Left     uint64        `json:"left,omitempty"`     // mirrored requests that had not ended LeftAfter its end, in a look for harm
 	Counted  bool          `json:"counted"`
 	Why      string        `json:"why,omitempty"` // it does not count
 }
@@ -52,12 +54,21 @@ type Experiment struct {
 	Stopped  string        `json:"stopped,omitempty"` // why it ended before its planned end
 	// Saturation is how many requests a second a closed loop got answered just before, and where that was asked for; 0: not measured.
 	Saturation float64 `json:"saturation_per_second,omitempty"`
+	Saturated  bool    `json:"saturation_measured"`
 	Shadow     string  `json:"shadow,omitempty"` // how the shadow was told to misbehave
 	// Shared: client, gateway and both versions run on the same CPUs.
-	Shared bool    `json:"shared_cpus"`
-	CPUs   int     `json:"cpus"`
-	Blocks []Block `json:"blocks"`
-	Cells  []Cell  `json:"cells,omitempty"` // the looks for harm
+	Shared bool     `json:"shared_cpus"`
+	CPUs   int      `json:"cpus"`
+	Blocks []Block  `json:"blocks"`
+	Cells  []Cell   `json:"cells,omitempty"` // the looks for harm
+	Looks  []string `json:"looks,omitempty"` // the shadow's modes that were asked for
+	// NoUploads is why the looks had no uploads, and OtherRoutes those that mirror uploads and that none was sent to.
+	NoUploads   string   `json:"no_uploads,omitempty"`
+	OtherRoutes []string `json:"other_routes,omitempty"`
+	// Buffers: the gateway reads a request whole before it sends it on, so that no upload can be seen to stall.
+	Buffers bool `json:"buffers"`
+	// Unsettled: mirrored requests were under way when Aside was read.
+	Unsettled bool `json:"unsettled,omitempty"`
 	// Aside is how much the gateway's counters rose by the looks for harm, which the other verdicts leave out.
 	Aside map[string]uint64 `json:"aside,omitempty"`
 }

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,8 +12,9 @@ import (
 
 // Cell is a look for harm: blocks with mirroring off and on, every request mirrored, while the shadow misbehaves.
 type Cell struct {
-	Shadow string `json:"shadow"`     // its mode
-	Body   int    `json:"body_bytes"` // of each upload; 0: the scenario's own requests
+	Shadow string `json:"shadow"`          // its mode
+	Route  string `json:"route,omitempty"` // that uploads take
+	Body   int    `json:"body_bytes"`      // of each upload; 0: the scenario's own requests
 	// Setting is what was changed in the manifests to see whether it removes the harm; empty: they are as configured.
 	Setting string        `json:"setting,omitempty"`
 	Timeout time.Duration `json:"timeout_ns"` // of each request
@@ -21,15 +23,20 @@ type Cell struct {
 // HarmFigures are one look's. A request fails that has no complete answer, or a status of 500 and above.
 type HarmFigures struct {
 	Cell
-	Off       int           `json:"off"` // requests
-	FailedOff int           `json:"failed_off"`
-	On        int           `json:"on"`
-	FailedOn  int           `json:"failed_on"`
-	P50Off    time.Duration `json:"p50_off_ns"` // of a failed one at least the time-out
-	P50On     time.Duration `json:"p50_on_ns"`
-	PValue    float64       `json:"p_value"`     // of no more failing with mirroring on: Fisher's exact test, one-sided
-	PHolm     *float64      `json:"p_holm"`      // the same after Holm over the looks at the configuration as it is
-	High      float64       `json:"high_points"` // the one-sided 95 % bound of how many percentage points more fail
+	Off        int           `json:"off"` // requests
+	FailedOff  int           `json:"failed_off"`
+	On         int           `json:"on"`
+	FailedOn   int           `json:"failed_on"`
+	P50Off     time.Duration `json:"p50_off_ns"` // of a failed one at least the time-out
+	P50On      time.Duration `json:"p50_on_ns"`
+	PValue     float64       `json:"p_value"`               // of no more failing with mirroring on: Fisher's exact test, one-sided
+	PHolm      *float64      `json:"p_holm"`                // the same after Holm over the looks at the configuration as it is
+	High       float64       `json:"high_points"`           // the one-sided 95 % bound of how many percentage points more fail
+	RefusedOff int           `json:"refused_off,omitempty"` // with a status from 400 to 499, with mirroring off
+	// Mirrored is how many requests the gateway counted as sent to mirrors in the blocks with mirroring on.
+	Mirrored uint64 `json:"mirrored"`
+	// Whole: every request that was planned was sent.
+	Whole bool `json:"whole"`
 	// Left is how many mirrored requests were still under way when the block was over and they had had LeftAfter to end, at the most of
 	// its blocks with mirroring on.
 	Left      uint64        `json:"left"`
@@ -42,8 +49,8 @@ const HarmAt = 50.0
 // LeftAfter is how long mirrored requests have to end behind a block of a look for harm.
 const LeftAfter = 3 * time.Second
 
-// pileUp is from how many mirrored requests that do not end on they are said to pile up.
-const pileUp = 10
+// PileUp is from how many mirrored requests that do not end on they are said to pile up.
+const PileUp = 10
 
 // harm judges the looks.
 type harm struct {
@@ -56,11 +63,12 @@ type harm struct {
 type harmTally struct {
 	figures HarmFigures
 	off, on []float64
+	planned int
 }
 
 // newHarm is nil where the run did not look for harm.
 func newHarm(r *Recon, f *Facts) *harm {
-	if f.Experiment == nil || len(f.Experiment.Cells) == 0 {
+	if f.Experiment == nil || len(f.Experiment.Looks) == 0 {
 		return nil
 	}
 	h := &harm{recon: r, said: f.Experiment, of: map[int32]*Block{}}
@@ -73,6 +81,10 @@ func newHarm(r *Recon, f *Facts) *harm {
 			continue
 		}
 		h.of[int32(b.Index)] = b
+		h.cells[b.Cell].planned += b.Planned
+		if b.Mirrored {
+			h.cells[b.Cell].figures.Mirrored += b.Sent
+		}
 		h.cells[b.Cell].figures.Left = max(h.cells[b.Cell].figures.Left, b.Left)
 	}
 	return h
@@ -99,6 +111,9 @@ func (h *harm) visit(w *row) {
 		n, bad, times = &t.figures.On, &t.figures.FailedOn, &t.on
 	}
 	*n++
+	if !b.Treated && w.status >= 400 && w.status < 500 {
+		t.figures.RefusedOff++
+	}
 	if failed {
 		*bad++
 	}
@@ -112,6 +127,7 @@ func (h *harm) verdict() Verdict {
 	var asIs []*HarmFigures
 	for i := range h.cells {
 		f := h.cells[i].close()
+		f.Whole = h.cells[i].planned == f.Off+f.On
 		if f.Setting == "" {
 			asIs, p = append(asIs, f), append(p, f.PValue)
 		}
@@ -119,7 +135,7 @@ func (h *harm) verdict() Verdict {
 	adjusted := stats.Holm(p)
 	for i, f := range asIs {
 		f.PHolm = &adjusted[i]
-		v.Items = append(v.Items, f.judge())
+		v.Items = append(v.Items, h.judge(f))
 	}
 	for i := range h.cells {
 		if f := &h.cells[i].figures; f.Setting != "" {
@@ -128,6 +144,12 @@ func (h *harm) verdict() Verdict {
 	}
 	v.State = worst(v.Items)
 	v.Findings = h.piles()
+	if h.said.NoUploads != "" {
+		v.Warnings = append(v.Warnings, h.said.NoUploads)
+	}
+	if others := h.said.OtherRoutes; len(others) > 0 {
+		v.Warnings = append(v.Warnings, "uploads were sent by one route alone; these mirror uploads too: "+strings.Join(others, ", "))
+	}
 	v.Summary = h.summary(v.State, asIs)
 	return v
 }
@@ -152,13 +174,20 @@ func MoreFail(failed1, n1, failed2, n2 int) bool {
 }
 
 // judge is the law of a look at the configuration as it is.
-func (f *HarmFigures) judge() Item {
+func (h *harm) judge(f *HarmFigures) Item {
 	item := Item{Harm: f, State: Inconclusive, Summary: f.sentence()}
 	switch {
 	case *f.PHolm <= alpha:
 		item.State = Fail
+	case h.said.Buffers && f.Body > 0:
+		item.State = NotTested
+		item.Summary += "; this gateway reads a request whole before it sends it on, so that no upload can stall here: look on kind"
+	case !f.Whole:
+		item.Summary += "; not all of its requests were sent"
+	case f.Shadow != "dead" && f.Mirrored*2 < uint64(f.On):
+		item.Summary += fmt.Sprintf("; the gateway mirrored %d of them, so that nothing can be told", f.Mirrored)
 	case f.blind():
-		item.Summary += "; most fail with mirroring off, too: nothing can be told"
+		item.Summary += "; most fail, or are refused, with mirroring off, too: nothing can be told"
 	case f.slower():
 		item.Summary += "; no more fail, but they take much longer: so few blocks show no cause, and nothing passes"
 	case f.On > 0 && f.High < HarmAt:
@@ -168,8 +197,8 @@ func (f *HarmFigures) judge() Item {
 	return item
 }
 
-// blind tells whether so many fail with mirroring off that no more can be seen to fail with it.
-func (f *HarmFigures) blind() bool { return 2*f.FailedOff > f.Off }
+// blind tells whether so many fail, or are refused, with mirroring off that no more can be seen to fail with it.
+func (f *HarmFigures) blind() bool { return 2*(f.FailedOff+f.RefusedOff) > f.Off }
 
 // slower tells whether the median of the requests rose so much that a look without failures does not pass: to more than twice, and by more
 // than a machine's noise.
@@ -199,7 +228,7 @@ func (f *HarmFigures) removes() string {
 
 func (f *HarmFigures) sentence() string {
 	text := fmt.Sprintf("shadow %s, %s: %d of %d failed off (p50 %s), %d of %d on (p50 %s)", f.Shadow, f.bodies(), f.FailedOff, f.Off, ms(f.P50Off), f.FailedOn, f.On, ms(f.P50On))
-	if f.Left >= pileUp {
+	if f.Left >= PileUp {
 		text += fmt.Sprintf(", %s mirrored ones had not ended %v later", count(f.Left), f.LeftAfter)
 	}
 	return text
@@ -228,12 +257,12 @@ func Size(n int) string {
 func (h *harm) piles() (out []Finding) {
 	for i := range h.cells {
 		f := &h.cells[i].figures
-		if f.Left < pileUp || f.Setting != "" {
+		if f.Left < PileUp || f.Setting != "" {
 			continue
 		}
 		finding := Finding{Code: "streams_pile_up", Severity: Warning, Count: int(f.Left),
 			Text: fmt.Sprintf("mirrored request of %s to the %s shadow that had not ended %v after its block: such streams pile up for as long as the shadow is so", f.bodies(), f.Shadow, f.LeftAfter)}
-		if settings := h.settings(f, func(t *HarmFigures) bool { return t.Left < pileUp }); len(settings) > 0 {
+		if settings := h.settings(f, func(t *HarmFigures) bool { return t.Left < PileUp }); len(settings) > 0 {
 			finding.Text += "; bounded by " + strings.Join(settings, ", and by ")
 		}
 		out = append(out, finding)
@@ -266,12 +295,18 @@ func (h *harm) summary(state State, asIs []*HarmFigures) string {
 	case state == Pass:
 		return fmt.Sprintf("no shadow that misbehaved made the primary fail; looked for in %s, with every request mirrored", plural(len(asIs), "way", "ways"))
 	}
+	if len(asIs) == 0 {
+		return "nothing was looked for: " + cmp.Or(h.said.NoUploads, "the run ended before it")
+	}
+	if state == NotTested {
+		return h.judge(asIs[0]).Summary
+	}
 	return headline(h.items(asIs), state)
 }
 
 func (h *harm) items(asIs []*HarmFigures) (items []Item) {
 	for _, f := range asIs {
-		items = append(items, f.judge())
+		items = append(items, h.judge(f))
 	}
 	return items
 }

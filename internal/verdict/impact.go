@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -14,9 +15,12 @@ import (
 
 // ImpactOptions are what the total effect is judged by.
 type ImpactOptions struct {
-	Margins []impact.Margin
-	Errors  float64 // percentage points
-	Seed    uint64
+	Margins    []impact.Margin
+	Errors     float64 // percentage points
+	Seed       uint64
+	Quadruples int           // planned
+	Timeout    time.Duration // of a request
+	Controls   bool          // they are to be played with every run
 }
 
 // ExperimentFigures are what the paired blocks came to.
@@ -56,8 +60,8 @@ const saturationLimit = 0.6
 
 // Quadruples are those of an experiment that count, by the rows alone: what a run knows while it goes on. quantile is that of a positive
 // control, else 0.
-func (r *Recon) Quadruples(said *Experiment, experiment string, quantile float64) []impact.Quadruple {
-	quads, _, _ := r.played(said, ImpactOptions{}).quadruples(func(b *Block) bool { return b.Experiment == experiment && b.Quantile == quantile })
+func (r *Recon) Quadruples(said *Experiment, o ImpactOptions, experiment string, quantile float64) []impact.Quadruple {
+	quads, _, _ := r.played(said, o).quadruples(func(b *Block) bool { return b.Experiment == experiment && b.Quantile == quantile })
 	return quads
 }
 
@@ -71,6 +75,7 @@ func (r *Recon) Total(said *Experiment, o ImpactOptions) impact.Result {
 // played enters the rows of blocks without what became of them behind the gateway.
 func (r *Recon) played(said *Experiment, o ImpactOptions) *experiment {
 	e := newExperiment(r, &Facts{Experiment: said}, &o)
+	e.live = true
 	for i := range r.rows {
 		if w := &r.rows[i]; w.phase == block && w.is(planned) {
 			e.enter(w, int32(i))
@@ -88,6 +93,7 @@ type experiment struct {
 	options ImpactOptions
 	blocks  map[int32]*blockTally
 	start   time.Time
+	live    bool // the run goes on: there are no receipts yet
 }
 
 // blockTally is what was seen of a block.
@@ -95,6 +101,7 @@ type blockTally struct {
 	said     *Block
 	rows     []int32
 	eligible float64 // sum of the programmed fractions of its requests
+	sendings int     // that it adds up: one for each mirror of each request
 	copies   int     // that arrived at shadows
 	own      int     // requests that failed by the client's own doing
 	why      string  // it does not count
@@ -123,7 +130,10 @@ func (e *experiment) visit(f *fate, at int32) {
 		return
 	}
 	for i, m := range f.route.mirrors {
-		t.eligible += m.p()
+		if f.reached() == certainThere {
+			t.sendings++
+			t.eligible += m.p()
+		}
 		if f.shadowed(i) {
 			t.copies++
 		}
@@ -149,15 +159,42 @@ func (e *experiment) settle() {
 	for _, t := range e.blocks {
 		switch b := t.said; {
 		case !b.Counted:
-			t.why = b.Why
-		case len(t.rows) < b.Planned || t.stopped(e.recon):
+			t.why = cmp.Or(b.Why, "the run did not count it")
+		case len(t.rows) != b.Planned || t.stopped(e.recon):
 			t.why = "not all of its requests were sent"
+		case e.misfits(t):
+			t.why = "its rows are not those of its arm or of its time"
+		case b.Mirrored && e.said.Shadow != "dead" && e.unlikely(t):
+			t.why = fmt.Sprintf("mirroring was on, and %s copies arrived where about %.0f should", count(t.copies), t.eligible)
 		case !b.Mirrored && t.copies > 0:
 			t.why = fmt.Sprintf("mirroring was off, and %s arrived at a shadow", plural(t.copies, "copy", "copies"))
 		case e.restarted(b) != "":
 			t.why = e.restarted(b)
 		}
 	}
+}
+
+// misfits tells whether what the run says of a block is not what its rows say.
+func (e *experiment) misfits(t *blockTally) bool {
+	b := t.said
+	if b.Mirrored != (b.Treated && (b.Experiment == Total || b.Experiment == Harm)) {
+		return true
+	}
+	return slices.ContainsFunc(t.rows, func(i int32) bool {
+		w := &e.recon.rows[i]
+		return w.is(mirroredIn) != b.Mirrored || w.is(treatedIn) != b.Treated || w.due < b.Begin || w.due > b.End
+	})
+}
+
+// unlikely tells whether the copies of a block are no chance result of the programmed fractions: beyond one in a million to either side
+// (exact binomial, with the mean fraction; of what is all or nothing, half a percent may be missing or over).
+func (e *experiment) unlikely(t *blockTally) bool {
+	const chance, slack = 1e-6, 0.005
+	if t.sendings == 0 || e.live {
+		return false
+	}
+	p := t.eligible / float64(t.sendings)
+	return stats.TailLE(t.sendings, t.copies, min(p, 1-slack)) < chance || stats.TailGE(t.sendings, t.copies, max(p, slack)) < chance
 }
 
 // stopped tells whether the run was stopped within the block.
@@ -180,7 +217,7 @@ func (e *experiment) restarted(b *Block) string {
 func (e *experiment) quadruples(of func(*Block) bool) (quads []impact.Quadruple, played, dropped int) {
 	var group []*blockTally
 	flush := func() {
-		counts := len(group) == impact.Blocks && !slices.ContainsFunc(group, func(t *blockTally) bool { return t.why != "" })
+		counts := ordered(group) && !slices.ContainsFunc(group, func(t *blockTally) bool { return t.why != "" })
 		played += len(group)
 		if !counts {
 			dropped += len(group)
@@ -203,6 +240,16 @@ func (e *experiment) quadruples(of func(*Block) bool) (quads []impact.Quadruple,
 	return quads, played, dropped
 }
 
+// ordered tells whether blocks are a quadruple in one of its two orders: each pair has one of each arm, and so have the inner two and the
+// outer two of it alike.
+func ordered(group []*blockTally) bool {
+	if len(group) != impact.Blocks {
+		return false
+	}
+	t := func(i int) bool { return group[i].said.Treated }
+	return t(0) != t(1) && t(1) == t(2) && t(0) == t(3)
+}
+
 func (e *experiment) quadruple(group []*blockTally) (q impact.Quadruple) {
 	for i, t := range group {
 		q.Order[i], q.Blocks[i] = t.said.Treated, e.sample(t)
@@ -217,7 +264,8 @@ func (e *experiment) sample(t *blockTally) *impact.Sample {
 		w := &e.recon.rows[i]
 		took, less := w.took, w.without()
 		if w.outcome != ok {
-			took, less = max(took, e.said.Timeout), max(less, e.said.Timeout)
+			took, less = max(took, e.options.Timeout), max(less, e.options.Timeout)
+			s.Cut++
 		}
 		if w.outcome != ok || w.status >= 500 {
 			s.Failed++
@@ -238,7 +286,7 @@ func is(experiment string) func(*Block) bool {
 
 // criteria are what the experiment is judged by, once the control has shown what it has the power for.
 func (e *experiment) criteria() impact.Criteria {
-	c := impact.Criteria{Margins: e.options.Margins, Errors: e.options.Errors, Planned: e.said.Quadruples, Seed: e.options.Seed, Weak: map[float64]bool{}}
+	c := impact.Criteria{Margins: e.options.Margins, Errors: e.options.Errors, Planned: e.options.Quadruples, Seed: e.options.Seed, Weak: map[float64]bool{}}
 	powered := map[float64]bool{}
 	for _, p := range e.said.Plans {
 		powered[p.Quantile] = p.Powered
@@ -257,7 +305,7 @@ func (e *experiment) figures() *ExperimentFigures {
 	total, played, dropped := e.quadruples(is(Total))
 	x.Result, x.Played, x.Dropped = impact.Judge(total, c), played, dropped
 	x.Drift, x.Spectrum = e.drift(), spectrum(total)
-	if e.said.Saturation > 0 {
+	if e.said.Saturated && e.said.Saturation > 0 {
 		x.LoadShare = 100 * e.said.Rate / e.said.Saturation
 	}
 	negative, played, _ := e.quadruples(is(Negative))
@@ -298,6 +346,7 @@ func (e *experiment) positive(m impact.Margin, negative []impact.Quadruple) (Pos
 		}
 	}
 	p.Figure, p.Found = impact.Found(quads, m, e.options.Seed)
+	p.Found = p.Found && len(quads) >= e.options.Quadruples
 	return p, true
 }
 
@@ -326,7 +375,7 @@ func (e *experiment) drift() (out []Drift) {
 // controls says in words what became of them.
 func (e *experiment) controls(x *ExperimentFigures) string {
 	switch {
-	case e.said.NoControls != "":
+	case e.said.NoControls != "" && !e.options.Controls:
 		return e.said.NoControls
 	case x.Negative == nil:
 		return "the controls were not played: nothing shows that this test can pass and can fail"
@@ -361,11 +410,17 @@ func (e *experiment) verdict(direct Verdict) Verdict {
 	v.Warnings = append(v.Warnings, e.qualifications(x)...)
 	v.State = e.state(x, v.Items, &v, doubts)
 	v.Summary = e.summary(x, &v, doubts)
-	if direct.State == Fail {
+	switch {
+	case direct.State == Fail:
 		if v.State != Fail {
 			v.Summary = direct.Summary
 		}
 		v.State = Fail
+	case direct.State == Invalid && v.State == Pass:
+		v.State, v.Summary = Invalid, direct.Summary
+	}
+	if len(direct.Items) > 0 {
+		v.Warnings = append(v.Warnings, "the direct effect compares mirrored with unmirrored requests of the stages: it is blind to what both share, CPU and connections above all")
 	}
 	v.Items = append(v.Items, direct.Items...)
 	return v
@@ -461,11 +516,32 @@ func (e *experiment) doubts(x *ExperimentFigures) (out []string) {
 	if share := x.LoadShare; share > 100*saturationLimit {
 		out = append(out, fmt.Sprintf("the load was %s %% of the measured saturation of %s requests a second, and above %s %% queues decide", number(share), number(e.said.Saturation), number(100*saturationLimit)))
 	}
-	if e.said.NoControls == "" && x.Negative == nil {
+	switch n := x.Negative; {
+	case n == nil && (e.said.NoControls == "" || e.options.Controls):
 		out = append(out, "the controls were not played")
+	case n != nil && n.Done < e.options.Quadruples:
+		out = append(out, fmt.Sprintf("of the control off against off %d of %d quadruples count", n.Done, e.options.Quadruples))
 	}
-	if x.Done < e.said.Quadruples {
-		out = append(out, fmt.Sprintf("%d of %d quadruples count", x.Done, e.said.Quadruples))
+	if x.Done < e.options.Quadruples {
+		out = append(out, fmt.Sprintf("%d of %d quadruples count", x.Done, e.options.Quadruples))
+	}
+	if x.Dropped*mostDropped > x.Played {
+		out = append(out, fmt.Sprintf("%d of %s do not count, and which these are is no chance", x.Dropped, plural(x.Played, "block", "blocks")))
+	}
+	if e.said.Saturated && e.said.Saturation == 0 {
+		out = append(out, "a closed loop got nothing answered just before")
+	}
+	if own, n := e.own(); own*mostOwn > n {
+		out = append(out, fmt.Sprintf("%s of the blocks failed by the client's own doing", plural(own, "request", "requests")))
+	}
+	if off := x.Figures[len(x.Figures)-1]; off.FailedOff*mostFailed > off.NOff {
+		out = append(out, fmt.Sprintf("with mirroring off %d of %d requests failed: this primary is not well", off.FailedOff, off.NOff))
+	}
+	if e.refused() {
+		out = append(out, "with mirroring off most requests were refused (4xx): this is not the service's work")
+	}
+	if e.relieved() > 0 {
+		out = append(out, "what piles up at the shadow for longer than a block is not in this: it was told to let go before each")
 	}
 	if lost := e.lost(); lost != "" {
 		out = append(out, "receipts may be missing ("+lost+"), so that nothing shows that the blocks were mirrored as they should")
@@ -484,6 +560,41 @@ func (e *experiment) lost() string {
 		return "the evidence is not whole"
 	}
 	return ""
+}
+
+// The shares, as one in so many, above which nothing passes: of blocks that do not count, of requests that failed by the client's own
+// doing, and of those that fail with mirroring off.
+const (
+	mostDropped = 10
+	mostOwn     = 1000
+	mostFailed  = 20
+)
+
+// refused tells whether most requests of the blocks with mirroring off got a status from 400 to 499.
+func (e *experiment) refused() bool {
+	n, refused := 0, 0
+	for _, t := range e.blocks {
+		if t.said.Experiment != Total || t.said.Treated {
+			continue
+		}
+		for _, i := range t.rows {
+			n++
+			if s := e.recon.rows[i].status; s >= 400 && s < 500 {
+				refused++
+			}
+		}
+	}
+	return 2*refused > n
+}
+
+// relieved counts the blocks of the total effect before which the shadow had to be told to let go.
+func (e *experiment) relieved() (n int) {
+	for i := range e.said.Blocks {
+		if b := &e.said.Blocks[i]; b.Experiment == Total && b.Relieved {
+			n++
+		}
+	}
+	return n
 }
 
 // enoughCopies is from how many expected copies on none at all is no chance: e⁻²⁰ is 2e-9.
@@ -523,7 +634,7 @@ func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
 	if share := x.LoadShare; share > 100*saturationLimit {
 		out = append(out, fmt.Sprintf("the load was %s %% of what a closed loop got answered: so near to it every request more queues", number(share)))
 	}
-	if own := e.own(); own > 0 {
+	if own, _ := e.own(); own > 0 {
 		out = append(out, fmt.Sprintf("%s of the blocks failed by the client's own doing", plural(own, "request", "requests")))
 	}
 	if e.said.Stopped != "" {
@@ -532,13 +643,14 @@ func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
 	return out
 }
 
-func (e *experiment) own() (n int) {
+// own counts the requests of the total effect that failed by the client's own doing, and all of them.
+func (e *experiment) own() (own, n int) {
 	for _, t := range e.blocks {
 		if t.said.Experiment == Total {
-			n += t.own
+			own, n = own+t.own, n+len(t.rows)
 		}
 	}
-	return n
+	return own, n
 }
 
 // state is the law of the total effect after controls and validity: what failed stays failed.
@@ -546,9 +658,6 @@ func (e *experiment) state(x *ExperimentFigures, items []Item, v *Verdict, doubt
 	state := State(x.State)
 	if state == Fail {
 		return Fail
-	}
-	if state == "" {
-		return NotTested
 	}
 	for _, item := range items {
 		if item.State == Invalid {
@@ -588,8 +697,6 @@ func (e *experiment) summary(x *ExperimentFigures, v *Verdict, doubts []string) 
 		return "mirroring makes the primary fail more requests: " + v.Items[len(v.Items)-1].Summary
 	case v.State == Fail:
 		return "mirroring makes the primary slower: " + what
-	case v.State == NotTested:
-		return "no figure of the paired blocks could be tested: " + x.Figures[0].Why
 	case len(doubts) > 0:
 		return strings.Join(doubts, "; ") + after(what)
 	case v.State == Pass && e.said.NoControls != "":

@@ -30,8 +30,9 @@ const blockOf = 100 * time.Millisecond
 // experiment prepares a bed for trials of so many quadruples each.
 func (b *bed) experiment(quadruples int) {
 	b.facts.Start = b.start
-	b.facts.Experiment = &Experiment{Quadruples: quadruples, Block: blockOf, Settle: 20 * time.Millisecond, Rate: 1000, Timeout: 2 * time.Second, Saturation: 5000, CPUs: 2}
-	b.options.Impact = &ImpactOptions{Margins: []impact.Margin{{Quantile: 50, Percent: 5, Asked: true}, {Quantile: 90, Percent: 5, Asked: true}}, Errors: 0.1, Seed: 1}
+	b.facts.Experiment = &Experiment{Quadruples: quadruples, Block: blockOf, Settle: 20 * time.Millisecond, Rate: 1000, Timeout: 2 * time.Second, Saturation: 5000, Saturated: true, CPUs: 2}
+	b.options.Impact = &ImpactOptions{Margins: []impact.Margin{{Quantile: 50, Percent: 5, Asked: true}, {Quantile: 90, Percent: 5, Asked: true}}, Errors: 0.1, Seed: 1,
+		Quadruples: quadruples, Timeout: 2 * time.Second}
 }
 
 // trial plays one.
@@ -94,7 +95,7 @@ func whole(slower float64, spread float64) *bed {
 	const quadruples, each = 8, 400
 	b.experiment(quadruples)
 	b.trial(trial{experiment: Negative, quadruples: quadruples, each: each, spread: spread})
-	quads := b.recon().Quadruples(b.facts.Experiment, Negative, 0)
+	quads := b.recon().Quadruples(b.facts.Experiment, *b.options.Impact, Negative, 0)
 	b.facts.Experiment.Plans = impact.Plans(quads, b.options.Impact.Margins, quadruples)
 	b.trial(trial{experiment: Total, quadruples: quadruples, each: each, spread: spread, slower: slower, mirrored: true})
 	for _, p := range b.facts.Experiment.Plans {
@@ -294,6 +295,7 @@ func TestHarm(t *testing.T) {
 	b := newBed(setup{n: 12_000, seed: 7, route: onlyReads})
 	b.experiment(8)
 	x := b.facts.Experiment
+	x.Looks = []string{"hung"}
 	look := func(c Cell, fails bool, left uint64) {
 		c.Timeout = 5 * time.Second
 		x.Cells = append(x.Cells, c)
@@ -310,7 +312,7 @@ func TestHarm(t *testing.T) {
 		for i := from; i < len(x.Blocks); i++ {
 			x.Blocks[i].Cell = cell
 			if x.Blocks[i].Mirrored {
-				x.Blocks[i].Left = left
+				x.Blocks[i].Left, x.Blocks[i].Sent = left, uint64(x.Blocks[i].Planned)
 			}
 		}
 	}

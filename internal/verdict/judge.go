@@ -8,6 +8,7 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 		return nil, err
 	}
 	f.Before = f.Experiment.without(f.Before)
+	f.Undrained = f.Undrained || f.Experiment != nil && f.Experiment.Unsettled
 	t := newTopology(f)
 	delivered := newDelivery(t, r)
 	intact := newIntegrity(t, r)
@@ -31,8 +32,11 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	}
 	delivered.settle()
 	effect := affected.verdict()
-	if blocks != nil {
+	switch {
+	case blocks != nil:
 		effect = blocks.verdict(effect)
+	case o.Impact != nil && effect.State != Fail:
+		effect.State, effect.Summary = Inconclusive, "the paired blocks that the scenario asks for were not played; "+effect.Summary
 	}
 	vs := []Verdict{intact.verdict(), delivered.verdict(), sampled.verdict(), effect, met.verdict()}
 	if looks != nil {

@@ -39,7 +39,7 @@ type row struct {
 	flags     rowFlags
 }
 
-type rowFlags uint8
+type rowFlags uint16
 
 const (
 	planned    rowFlags = 1 << iota // a result told of it
@@ -50,6 +50,7 @@ const (
 	mirroredIn                      // its block, if any, has the mirror on
 	stopped                         // the run was stopped before its time
 	ownFailure                      // it failed by the client's own doing
+	treatedIn                       // its block, if any, is compared with one that is not
 )
 
 // is tells whether all of the flags are set.
@@ -124,6 +125,7 @@ func (r *Recon) AddResult(res *traffic.Result) {
 	w.set(unreached, slices.Contains(ConnectErrors, res.Error))
 	w.set(stopped, res.Outcome == traffic.Unsent && res.Error == traffic.Stopped)
 	w.set(ownFailure, ownFault(res))
+	w.set(treatedIn, res.Arm == "on" || res.Arm == "control")
 	w.set(mirroredIn, res.Phase != traffic.PhaseBlock || res.Arm == "on")
 }
 
