@@ -223,14 +223,66 @@ func TestJudge(t *testing.T) {
 				if f := r.Figures[i]; want != "" && f.State != want {
 					t.Errorf("figure %v: %s, want %s (%+v)", f.Quantile, f.State, want, f)
 				}
-				if f := r.Figures[i]; f.Tested == (f.Why != "") {
+				if f := r.Figures[i]; f.Gated == (f.Why != "") {
 					t.Errorf("figure %v: tested %v, why %q", f.Quantile, f.Tested, f.Why)
 				}
 			}
 		})
 	}
-	if r := Judge(made(4, 600, 0, 0), Criteria{Margins: margins()[1:], Errors: 0.1, Planned: 20, Seed: 1}); r.State != "" {
+	if r := Judge(made(4, 600, 0, 0), Criteria{Margins: margins()[1:], Errors: 0.1, Planned: 20, Seed: 1}); r.State != Inconclusive {
 		t.Errorf("nothing was gated nor asked for: %s", r.State)
+	}
+	few := judged(made(10, 100, 0, 0.01))
+	if f := few.Figures[3]; few.State != Inconclusive || f.Gated || !f.Tested {
+		t.Errorf("too few requests to tell of failed ones: %s, %+v", few.State, f)
+	}
+	weak := Judge(made(20, 2000, 0, 0.01), Criteria{Margins: unasked(), Errors: 0.1, Planned: 20, Seed: 1, Weak: map[float64]bool{50: true, 90: true, 99: true}})
+	if weak.State != Inconclusive || weak.Figures[0].Gated {
+		t.Errorf("no quantile is gated: %s", weak.State)
+	}
+}
+
+// unasked are margins that no scenario names.
+func unasked() (all []Margin) {
+	for _, m := range margins() {
+		m.Asked = false
+		all = append(all, m)
+	}
+	return all
+}
+
+// A quantile that lies among requests without a complete answer is known from below only, and does not pass; nor does a delay find it.
+func TestCensored(t *testing.T) {
+	cut := func(share float64) []Quadruple {
+		quads := made(20, 2000, 0, 0.01)
+		for i := range quads {
+			for _, s := range quads[i].Blocks {
+				s.Cut = int(share * 2000)
+				s.Failed = s.Cut
+				for at := 2000 - s.Cut; at < 2000; at++ {
+					s.Took[at], s.Less[at] = 2, 2
+				}
+			}
+		}
+		return quads
+	}
+	for _, c := range []struct {
+		share float64
+		of    [3]bool // censored
+	}{{0, [3]bool{}}, {0.005, [3]bool{false, false, false}}, {0.03, [3]bool{false, false, true}}, {0.2, [3]bool{false, true, true}}, {1, [3]bool{true, true, true}}} {
+		r := judged(cut(c.share))
+		for i, want := range c.of {
+			if f := r.Figures[i]; f.Censored != want || want && f.State == Pass {
+				t.Errorf("%v cut: %+v", c.share, f)
+			}
+		}
+		if c.of[2] && r.State == Pass {
+			t.Errorf("%v cut: PASS", c.share)
+		}
+	}
+	quads := cut(1)
+	if _, found := Found(Delayed(quads, time.Second), margins()[0], 1); found {
+		t.Error("a delay of what never came was found")
 	}
 }
 
@@ -308,7 +360,7 @@ func TestFailedRequests(t *testing.T) {
 		{"3 of 600 more", fail(made(20, 600, 0, 0.01), 3, 0), Fail, 24000},
 		{"half of the margin more", fail(made(20, 2000, 0, 0.01), 1, 0), Pass, 80000},
 		{"the margin more", fail(made(20, 1000, 0, 0.01), 1, 0), Inconclusive, 40000},
-		{"few requests", made(10, 100, 0, 0.01), "", 2000},
+		{"few requests", made(10, 100, 0, 0.01), Inconclusive, 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := failures(c.quads, 0.1, 1)
@@ -316,7 +368,7 @@ func TestFailedRequests(t *testing.T) {
 				f.PHolm, f.WithoutFail = f.PFail, &f.failLess
 				f.State = f.state(TotalLevel)
 			}
-			if f.State != c.want || f.NOn != c.requests || f.Tested == (f.Why != "") {
+			if f.State != c.want || f.NOn != c.requests || (f.NOn < MinErrors) != (f.Why != "") {
 				t.Errorf("%s, want %s: %+v", f.State, c.want, f)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +156,48 @@ func TestImpact(t *testing.T) {
 		{"receipts were lost", whole(1, 0.01), func(b *bed) {
 			b.facts.Restarts = []Restart{{Pod: "v2-a", What: "ended", Lost: true, At: b.start.Add(time.Hour)}}
 		}, Inconclusive, []string{"receipts may be missing (pod v2-a ended)"}, ""},
+		{"two blocks were not mirrored", whole(1, 0.01), func(b *bed) {
+			n := 0
+			for i := range b.facts.Experiment.Blocks {
+				if x := &b.facts.Experiment.Blocks[i]; x.Mirrored && n < 2 {
+					b.unmirror(x.Index)
+					n++
+				}
+			}
+		}, Inconclusive, []string{"mirroring was on, and 0 copies arrived where about 40 should"}, ""},
+		{"arms that are not those of the rows", whole(1.2, 0.01), func(b *bed) {
+			for i := range b.facts.Experiment.Blocks {
+				if x := &b.facts.Experiment.Blocks[i]; x.Experiment == Total {
+					x.Treated, x.Mirrored = !x.Treated, !x.Mirrored
+				}
+			}
+		}, Inconclusive, []string{"its rows are not those of its arm"}, ""},
+		{"a plan cut short afterwards", whole(1, 0.01), func(b *bed) {
+			x := b.facts.Experiment
+			x.Quadruples, x.Blocks = 5, x.Blocks[:len(x.Blocks)-12]
+		}, Inconclusive, []string{"was not found there"}, ""},
+		{"controls left out though the scenario asks for them", whole(1, 0.01), func(b *bed) {
+			b.only(Total)
+			b.options.Impact.Controls, b.facts.Experiment.NoControls = true, "forged"
+		}, Inconclusive, []string{"the controls were not played"}, ""},
+		{"most requests are refused", whole(1, 0.01), func(b *bed) {
+			for i := range b.results {
+				b.results[i].Status = 404
+			}
+		}, Inconclusive, []string{"most requests were refused"}, ""},
+		{"the primary is not well", whole(1, 0.01), func(b *bed) {
+			for i := range b.results {
+				if i%10 == 0 {
+					b.results[i].Status = 503
+				}
+			}
+		}, Inconclusive, []string{"this primary is not well"}, ""},
+		{"the shadow was told to let go", whole(1, 0.01), func(b *bed) {
+			for i := range b.facts.Experiment.Blocks {
+				b.facts.Experiment.Blocks[i].Relieved = true
+			}
+		}, Inconclusive, []string{"what piles up at the shadow for longer than a block is not in this"}, ""},
+		{"a closed loop got nothing answered", whole(1, 0.01), func(b *bed) { b.facts.Experiment.Saturation = 0 }, Inconclusive, []string{"a closed loop got nothing answered"}, ""},
 		{"shared CPUs are told", whole(1, 0.01), func(b *bed) { b.facts.Experiment.Shared = true }, Pass, []string{"share 2 CPUs"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -175,6 +218,21 @@ func TestImpact(t *testing.T) {
 			}
 		})
 	}
+}
+
+// unmirror takes a block's copies back.
+func (b *bed) unmirror(block int) {
+	ids := map[string]bool{}
+	for i := range b.results {
+		ids[b.results[i].ID] = b.results[i].Block == block
+	}
+	b.receipts = slices.DeleteFunc(b.receipts, func(r traffic.Receipt) bool {
+		lost := ids[r.ID] && slices.Contains(b.facts.Pods[v2], r.Pod)
+		if lost {
+			b.facts.After["cluster."+v2+".upstream_rq_total"]--
+		}
+		return lost
+	})
 }
 
 // only keeps the blocks of one experiment.
@@ -279,6 +337,17 @@ func TestImpactOfALateClient(t *testing.T) {
 	says(t, all[Impact], "the client lagged 3.00 ms there")
 }
 
+// A scenario that asks for blocks passes nothing where they were not played.
+func TestImpactNotPlayed(t *testing.T) {
+	b := newBed(setup{n: 12_000, seed: 7, route: onlyReads})
+	b.options.Impact = &ImpactOptions{Margins: impact.DefaultMargins(), Quadruples: 20}
+	v := b.judge(t)[Impact]
+	if v.State != Inconclusive {
+		t.Errorf("%s", v.State)
+	}
+	says(t, v, "the paired blocks that the scenario asks for were not played")
+}
+
 // The direct effect stays beside the total one, and may fail it at its own level.
 func TestImpactKeepsTheDirectEffect(t *testing.T) {
 	b := whole(1, 0.01)
@@ -332,8 +401,44 @@ func TestHarm(t *testing.T) {
 	if f := found(t, v, "streams_pile_up"); f.Count != 40 {
 		t.Errorf("%+v", f)
 	}
+	for name, c := range map[string]struct {
+		spoil func(*Experiment)
+		want  State
+		says  string
+	}{
+		"refused": {func(*Experiment) { b.status(x.Blocks, 0, 405) }, Inconclusive, "most fail, or are refused, with mirroring off"},
+		"nothing mirrored": {func(x *Experiment) {
+			x.Blocks[2].Sent, x.Blocks[1].Sent, x.Blocks[0].Sent, x.Blocks[3].Sent = 0, 0, 0, 0
+			x.Blocks[4].Sent, x.Blocks[5].Sent, x.Blocks[6].Sent, x.Blocks[7].Sent = 0, 0, 0, 0
+		}, Inconclusive, "the gateway mirrored 0 of them"},
+		"a gateway that buffers": {func(x *Experiment) { x.Buffers = true }, NotTested, "no upload can stall here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before, blocks, results := *x, slices.Clone(x.Blocks), slices.Clone(b.results)
+			defer func() { *x, x.Blocks, b.results = before, blocks, results }()
+			c.spoil(x)
+			v := b.judge(t)[HarmVerdict]
+			if v.Items[0].State != c.want {
+				t.Errorf("%s, want %s: %s", v.Items[0].State, c.want, v.Items[0].Summary)
+			}
+			says(t, v, c.says)
+		})
+	}
 	if v.Items[0].State != Pass || v.Items[1].State != Fail || v.Items[2].State != NotTested {
 		t.Errorf("%+v", v.Items)
 	}
 	expect(t, all, map[string]State{Impact: Inconclusive})
+}
+
+// status gives the requests of a look another status.
+func (b *bed) status(blocks []Block, cell, status int) {
+	of := map[int]bool{}
+	for _, x := range blocks {
+		of[x.Index] = x.Cell == cell && x.Experiment == Harm
+	}
+	for i := range b.results {
+		if r := &b.results[i]; r.Block >= 0 && of[r.Block] {
+			r.Status = status
+		}
+	}
 }
