@@ -164,7 +164,6 @@ func ln(seconds float64) float64 { return math.Log(max(seconds, 1e-9)) }
 
 func took(s *Sample) []float64 { return s.Took }
 func less(s *Sample) []float64 { return s.Less }
-func lag(s *Sample) []float64  { return s.Lag }
 
 // Delayed are the same quadruples with a delay in the client's stamps of the treated blocks: what a primary that is so much slower for
 // every request would at least have shown.
