@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"context"
 	"errors"
 	"io"
 	"sync"
@@ -216,15 +215,4 @@ func (w *recordingWriter) close() (summary.Figures, error) {
 		w.err = errors.Join(w.err, w.to.Figures(figures))
 	}
 	return figures, w.err
-}
-
-// Record plays plan, and gives its rows to the sinks. The figures are of all rows, also beside an error.
-func Record(ctx context.Context, transport Transport, plan Plan, start time.Time, to Sinks) (Played, summary.Figures, error) {
-	recording, err := NewRecording(start, to)
-	if err != nil {
-		return Played{}, summary.Figures{}, err
-	}
-	played, err := transport.Play(ctx, start, plan, recording)
-	figures, closeErr := recording.Close()
-	return played, figures, errors.Join(err, closeErr)
 }

@@ -154,7 +154,7 @@ func (c *ImpactCheck) Describe(controls bool) string {
 	return text
 }
 
-// criteria are what the verdict will judge by.
+// options are what the verdict will judge by.
 func (x *experiment) options() verdict.ImpactOptions { return x.Scenario.impactOptions() }
 
 // negative plays off against off, and states what that says of the power to come.
