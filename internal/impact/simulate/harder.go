@@ -42,11 +42,11 @@ func failures(p place) Study {
 				g.Play(random, p.quads)
 				quads := g.Quadruples(random, Effect{Failed: points})
 				c := criteria(nil, p.quads)
-				count(&counts[0], impact.Judge(quads, c).State == impact.Pass)
+				count(&counts[0], impact.Judge(quads, c).Figures[0].State == impact.Pass)
 				state, _ := look(quads, c)
 				count(&counts[1], state == impact.Fail)
 				quads = g.Quadruples(random, Effect{})
-				count(&counts[2], impact.Judge(quads, c).State == impact.Pass)
+				count(&counts[2], impact.Judge(quads, c).Figures[0].State == impact.Pass)
 				state, _ = look(quads, c)
 				count(&counts[3], state == impact.Fail)
 			}
