@@ -63,7 +63,7 @@ func (r *Run) experiment(ctx context.Context, running Running, k *keeping) error
 
 func (r *Run) newExperiment(running Running, k *keeping) (*experiment, error) {
 	s, check := r.Scenario, r.Scenario.Checks.Impact
-	x := &experiment{Run: r, check: check, running: running, keeping: k, mirrored: true, conduct: mesh.Conduct{Shadow: r.Faults.Shadow}}
+	x := &experiment{Run: r, check: check, running: running, keeping: k, mirrored: true, conduct: mesh.Conduct{Shadow: shadowOf(r.Faults.Shadow)}}
 	x.seen.recon, x.seen.next = verdict.NewRecon(), k.recording
 	var err error
 	if x.ways, err = newWays(s.Manifests); err != nil {
@@ -498,7 +498,7 @@ func (x *experiment) behave(ctx context.Context, next mesh.Conduct) error {
 func (x *experiment) restore(ctx context.Context) error {
 	x.ways.on = way{x.Scenario.Manifests, x.Scenario.Table}
 	x.fresh = x.fresh || len(x.said.Cells) > 0
-	return errors.Join(x.behave(ctx, mesh.Conduct{Shadow: x.Faults.Shadow}), x.switchTo(ctx, true))
+	return errors.Join(x.behave(ctx, mesh.Conduct{Shadow: shadowOf(x.Faults.Shadow)}), x.switchTo(ctx, true))
 }
 
 // How long the saturation is measured, and what of its begin is left out.
@@ -509,7 +509,7 @@ const (
 
 // saturate measures how many requests a second a closed loop gets answered: with mirroring as configured, unless the shadow misbehaves.
 func (x *experiment) saturate(ctx context.Context) error {
-	if err := x.switchTo(ctx, x.conduct.Shadow == "" || x.conduct.Shadow == "healthy"); err != nil {
+	if err := x.switchTo(ctx, x.conduct.Shadow == ""); err != nil {
 		return err
 	}
 	begin := time.Since(x.keeping.start) + connectIn
