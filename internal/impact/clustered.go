@@ -10,8 +10,8 @@ import (
 
 // Requests seldom fail one by one. What is known of how they cluster comes from the failures that were seen, so that it is least where
 // they are few, and the few bursts that a sample has are mostly small ones. The design effect is therefore taken from the blocks, and
-// from one more failing block of this one.
-const supposed = 6
+// from one more failing block of this one, with which bursts of 5 on average pass no more often than they may (calibration.md).
+const supposed = 10
 
 // arm counts the failed requests of an arm by block.
 type arm struct{ failed, n []float64 }
