@@ -7,24 +7,28 @@ import (
 	"umbra/internal/impact"
 )
 
-// failing are worlds of failed requests, whose times are of no account. Bursts are of up to a 4,000th of an arm's requests, so that
-// where the share is at its margin three of them or more are to be expected.
+// failing are worlds of failed requests, whose times are of no account.
 func failing() (out []place) {
 	for _, quads := range []int{10, 20, 40} {
 		for _, share := range []float64{0, 0.0005, 0.002, 0.02} {
-			for _, burst := range []float64{1, 3} {
+			for _, burst := range []float64{1, 3, 5} {
 				out = append(out, failingPlace(share, burst, 600, quads))
 			}
 		}
-	}
-	for _, share := range []float64{0.0005, 0.002} {
-		out = append(out, failingPlace(share, 10, 600, 40))
+		out = append(out, failingPlace(0, 10, 600, quads), failingPlace(0.0005, 10, 600, quads))
 	}
 	for _, requests := range []int{160, 220, 300} {
 		out = append(out, failingPlace(0, 1, requests, 10))
 	}
 	return out
 }
+
+// claimed tells whether a level is claimed: for bursts of up to 5 on average, and up to a 4,000th of an arm's requests. At the margin of
+// one in 1,000 such an arm has at least four bursts on average, and sees none of them with a chance below 2 %.
+func (p place) claimed() bool { return p.Burst == 1 || p.Burst <= min(5, float64(p.arm())/4000) }
+
+// arm is how many requests an arm has.
+func (p place) arm() int { return p.quads * impact.Blocks / 2 * p.Requests }
 
 func failingPlace(share, burst float64, requests, quads int) place {
 	return place{World: World{Requests: requests, Failed: share, Burst: burst}, quads: quads}
@@ -53,8 +57,12 @@ func failures(p place) Study {
 		},
 		Rows: func(counts []int64, n int) []Row {
 			rate := func(i int) Rate { return Rate{int(counts[i]), n} }
+			pass := Row{Table: FailedPass, Labels: labels, Limit: passLimit, Rates: []Rate{rate(0), rate(2)}}
+			if !p.claimed() {
+				pass.Table, pass.Limit = NoBursts, 0
+			}
 			return []Row{
-				{Table: FailedPass, Labels: labels, Limit: passLimit, Rates: []Rate{rate(0), rate(2)}},
+				pass,
 				{Table: FailedFalse, Labels: labels, Limit: failLimit, Rates: []Rate{rate(1), rate(3)}},
 			}
 		},

@@ -58,8 +58,9 @@ var tables = []table{
 		"Margins 5, 5 and 10 % without their floors (with them in the rows that say so), and 0.1 points of failed requests (0.2 % off). " +
 		"The rate of the figure alone bounds that of the experiment, whatever the others do.",
 		[]string{"law", "requests are", "quadruples", "at its margin"}, []string{"figure PASS", "experiment PASS"}, nil},
-	{FailedPass, "Burst: how many fail together, on average (geometric).",
+	{FailedPass, "Burst: how many fail together, on average (geometric). Claimed for bursts of up to 5, and of up to a 4,000th of an arm's requests: of longer ones a run may see none.",
 		[]string{"failed, off", "burst", "requests a block", "quadruples"}, []string{"PASS at the margin", "PASS without an effect"}, nil},
+	{NoBursts, "", []string{"failed, off", "burst", "requests a block", "quadruples"}, []string{"PASS at the margin", "PASS without an effect"}, nil},
 	{UnevenPass, spreadIs + "The mean effect is the margin. Claimed where the spread is that of a cluster and at least four blocks are struck on average: " +
 		"of what strikes more seldom a run may see nothing.",
 		[]string{"spread", "requests a block", "figure", "effect", "quadruples"}, []string{"PASS"}, nil},

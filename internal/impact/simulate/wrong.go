@@ -12,6 +12,7 @@ import (
 const (
 	FalsePass   = "False PASS: one figure exactly at its margin, the others without an effect"
 	FailedPass  = "False PASS: the share of failed requests exactly at its margin"
+	NoBursts    = "Bursts of failed requests, where no level is claimed"
 	UnevenPass  = "False PASS: effects that differ from block to block"
 	NoClaim     = "Effects that differ, where no level is claimed"
 	FalseFail   = "False FAIL, over all looks"
