@@ -15,6 +15,7 @@ import (
 
 	"umbra/internal/impact"
 	"umbra/internal/mesh"
+	"umbra/internal/pause"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
 	"umbra/internal/verdict"
@@ -463,7 +464,8 @@ func (x *experiment) switchTo(ctx context.Context, on bool) error {
 	}
 	x.mirrored, x.fresh = on, false
 	if fresh { // what a cluster was told is not seen in its routes
-		return pauseFor(ctx, settleSetting)
+		pause.For(ctx, settleSetting)
+		return ctx.Err()
 	}
 	return nil
 }
@@ -608,16 +610,4 @@ func (c *collector) judge(said *verdict.Experiment, o verdict.ImpactOptions) imp
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.recon.Total(said, o)
-}
-
-// pauseFor waits, or until the context ends.
-func pauseFor(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -70,17 +70,11 @@ func copied(n *yaml.Node) *yaml.Node {
 // Unmirrored gives the same manifests with every mirror of every VirtualService at 0 percent, for which Istio programs
 // no policy; the mirrors' clusters stay referenced.
 func (m *Manifests) Unmirrored() (*Manifests, error) {
-	return m.Edited(func(o *Object, root *yaml.Node) (bool, error) {
-		if !o.IsVirtualService() {
-			return false, nil
+	return m.routes(func(r *yaml.Node) []*yaml.Node {
+		if !unmirror(r) {
+			return nil
 		}
-		changed := false
-		if http := child(child(root, "spec"), "http"); http != nil {
-			for _, r := range http.Content {
-				changed = unmirror(r) || changed
-			}
-		}
-		return changed, nil
+		return []*yaml.Node{r}
 	})
 }
 
