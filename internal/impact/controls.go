@@ -96,8 +96,8 @@ func Negative(quads []Quadruple, c Criteria) Result {
 }
 
 // Found judges the positive control of one margin: whether the experiment would have failed the quantile alone, at 5 %.
-func Found(quads []Quadruple, m Margin, seed uint64) (f Figure, found bool) {
-	f = quantile(quads, m, seed)
+func Found(quads []Quadruple, m Margin, c Criteria) (f Figure, found bool) {
+	f = quantile(quads, m, &c)
 	if !f.Tested {
 		return f, false
 	}

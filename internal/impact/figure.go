@@ -117,14 +117,11 @@ func percentOf(logRatio float64) float64 { return 100 * math.Expm1(max(-700, min
 // bootstraps is how many resamples an interval takes.
 const bootstraps = 2000
 
-// Bare, in place of a seed, leaves out what only tells and takes most of a simulation's time: bounds, and what would decide.
-const Bare = math.MaxUint64
-
 // quantile tests a margin. Source of the test: Student's t on the log ratios of independent units (Biometrika 6 (1908), 1–25), one-sided
 // against the margin: non-inferiority by the upper bound (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987), 657–680). PASS
 // asks for it after Hall's correction for skewness, too: an effect that strikes few blocks makes log ratios skewed, and t passes those
 // too often (calibration.md).
-func quantile(quads []Quadruple, m Margin, seed uint64) Figure {
+func quantile(quads []Quadruple, m Margin, c *Criteria) Figure {
 	f := Figure{Quantile: m.Quantile, MarginPct: m.Percent, MarginNS: m.Floor}
 	f.count(quads)
 	q := m.Quantile / 100
@@ -141,7 +138,7 @@ func quantile(quads []Quadruple, m Margin, seed uint64) Figure {
 	f.Off, f.On = duration(off), duration(math.Exp(stats.MeanOf(all.on).Mean))
 	share := m.Share(off)
 	f.MarginPct, f.MarginNS, f.limit = 100*share, duration(share*off), math.Log1p(share)
-	f.bound(seed, all.ratio)
+	f.bound(c, all.ratio)
 	limitWithout := math.Log1p(m.Share(math.Exp(stats.MeanOf(own.off).Mean)))
 	f.fail, f.pass = f.mean.Above(f.limit), f.mean.BelowSkewed(f.limit, stats.Skew(all.ratio))
 	f.failLess, f.passWithout = f.without.Above(limitWithout), f.without.BelowSkewed(limitWithout, stats.Skew(own.ratio))
@@ -164,15 +161,15 @@ func (f *Figure) count(quads []Quadruple) {
 }
 
 // bound fills in the estimate with its bounds.
-func (f *Figure) bound(seed uint64, ratio []float64) {
+func (f *Figure) bound(c *Criteria, ratio []float64) {
 	f.Change = percentOf(f.mean.Mean)
 	f.Spread = 100 * f.mean.SE * math.Sqrt(float64(f.mean.N))
-	if seed == Bare {
+	if c.Bare {
 		return
 	}
 	low, high := f.mean.Lower(Level), f.mean.UpperSkewed(Level, stats.Skew(ratio))
 	f.Low, f.High = percentOf(low), percentOf(high)
-	low, high = stats.BCa(len(ratio), meanOf(ratio), Level, bootstraps, seed)
+	low, high = stats.BCa(len(ratio), meanOf(ratio), Level, bootstraps, c.Seed)
 	bootLow, bootHigh := percentOf(low), percentOf(high)
 	f.BootLow, f.BootHigh = &bootLow, &bootHigh
 }
@@ -209,8 +206,8 @@ const MinErrors = 3000
 // failures tests the share of failed requests against a margin in percentage points. Two tests have to agree, so that neither few failures
 // nor failures that come in bursts decide what they cannot: the score test on counts (Miettinen and Nurminen, Statistics in Medicine 4
 // (1985), 213–226), for PASS with what blocks show of bursts, and Student's t on the differences of the quadruples.
-func failures(quads []Quadruple, margin float64, seed uint64) Figure {
-	f := Figure{MarginPct: margin}
+func failures(quads []Quadruple, c *Criteria) Figure {
+	f := Figure{MarginPct: c.Errors}
 	f.count(quads)
 	var differences []float64
 	var arms [2]arm
@@ -237,7 +234,7 @@ func failures(quads []Quadruple, margin float64, seed uint64) Figure {
 		return f
 	}
 	f.Tested, f.Units, f.Quadruples, f.mean = true, len(differences), 1, stats.MeanOf(differences)
-	f.limit = margin / 100
+	f.limit = c.Errors / 100
 	f.fail = max(stats.DifferencePValue(f.FailedOff, f.NOff, f.FailedOn, f.NOn, f.limit), f.mean.Above(f.limit))
 	bursts := clustered{f.FailedOn, f.FailedOff, f.NOn, f.NOff, clustering(&arms[0], &arms[1]), Blocks * len(differences)}
 	f.pass = max(bursts.below(f.limit), f.mean.Below(f.limit))
@@ -245,7 +242,7 @@ func failures(quads []Quadruple, margin float64, seed uint64) Figure {
 	f.PFail, f.PPass, f.WithoutPass = &f.fail, &f.pass, &f.passWithout
 	f.Change = 100 * (float64(f.FailedOn)/float64(f.NOn) - float64(f.FailedOff)/float64(f.NOff))
 	f.Spread = 100 * f.mean.SE * math.Sqrt(float64(f.mean.N))
-	if seed == Bare {
+	if c.Bare {
 		return f
 	}
 	low, _ := stats.DifferenceBounds(f.FailedOff, f.NOff, f.FailedOn, f.NOn, Level)

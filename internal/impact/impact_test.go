@@ -281,7 +281,7 @@ func TestCensored(t *testing.T) {
 		}
 	}
 	quads := cut(1)
-	if _, found := Found(Delayed(quads, time.Second), margins()[0], 1); found {
+	if _, found := Found(Delayed(quads, time.Second), margins()[0], Criteria{Seed: 1}); found {
 		t.Error("a delay of what never came was found")
 	}
 }
@@ -363,7 +363,7 @@ func TestFailedRequests(t *testing.T) {
 		{"few requests", made(10, 100, 0, 0.01), Inconclusive, 2000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := failures(c.quads, 0.1, 1)
+			f := failures(c.quads, &Criteria{Errors: 0.1, Seed: 1})
 			if f.State = ""; f.Tested {
 				f.PHolm, f.WithoutFail = f.PFail, &f.failLess
 				f.State = f.state(TotalLevel)
@@ -504,14 +504,14 @@ func TestPlansAndFound(t *testing.T) {
 		if want := 2 * p.MarginNS; p.Delay() != want {
 			t.Errorf("p%v: delay %v, want %v", p.Quantile, p.Delay(), want)
 		}
-		if f, found := Found(Delayed(control, p.Delay()), margins()[i], 1); !found || f.State != Fail {
+		if f, found := Found(Delayed(control, p.Delay()), margins()[i], Criteria{Seed: 1}); !found || f.State != Fail {
 			t.Errorf("p%v: twice the margin was not found: %+v", p.Quantile, f)
 		}
-		if _, found := Found(control, margins()[i], 1); found {
+		if _, found := Found(control, margins()[i], Criteria{Seed: 1}); found {
 			t.Errorf("p%v: an effect was found where there is none", p.Quantile)
 		}
 	}
-	if f, found := Found(made(4, 2000, 0.5, 0), margins()[0], 1); found || f.Tested {
+	if f, found := Found(made(4, 2000, 0.5, 0), margins()[0], Criteria{Seed: 1}); found || f.Tested {
 		t.Errorf("four quadruples: %+v", f)
 	}
 	for _, p := range Plans(made(20, 2000, 0, 0.2), margins(), 20) {

@@ -16,6 +16,7 @@ type Criteria struct {
 	Errors  float64 // percentage points
 	Planned int     // quadruples
 	Seed    uint64  // of the bootstrap
+	Bare    bool    // leaves out what only tells, bounds and what would decide, and takes most of a simulation's time
 	// Weak are the quantiles that the experiment has no power for, as the control showed: told, and not gated, unless asked for.
 	Weak map[float64]bool
 }
@@ -37,7 +38,7 @@ type Result struct {
 func Judge(quads []Quadruple, c Criteria) Result {
 	r := Result{Done: len(quads), Planned: c.Planned, Level: FailLevel(len(quads), c.Planned)}
 	for _, m := range c.Margins {
-		f := quantile(quads, m, c.Seed)
+		f := quantile(quads, m, &c)
 		weak := c.Weak[m.Quantile]
 		f.Gated = f.Tested && (m.Asked || !weak)
 		if f.Tested && !f.Gated {
@@ -45,7 +46,7 @@ func Judge(quads []Quadruple, c Criteria) Result {
 		}
 		r.Figures = append(r.Figures, f)
 	}
-	f := failures(quads, c.Errors, c.Seed)
+	f := failures(quads, &c)
 	f.Gated = f.Tested && f.Why == ""
 	r.Figures = append(r.Figures, f)
 	holm(r.Figures)
@@ -84,7 +85,7 @@ func (r *Result) settle(c Criteria) {
 		}
 		f.State = f.state(r.Level)
 		failed = failed || f.State == Fail
-		if f.State == Inconclusive && c.Seed != Bare {
+		if f.State == Inconclusive && !c.Bare {
 			f.Decides = f.decides()
 		}
 		if f.Gated {

@@ -328,7 +328,7 @@ func (e *experiment) positive(m impact.Margin, negative []impact.Quadruple) (Pos
 		for _, plan := range e.said.Plans {
 			if plan.Quantile == m.Quantile {
 				p := PositiveFigure{Delay: plan.Delay(), Stamps: true}
-				p.Figure, p.Found = impact.Found(impact.Delayed(negative, plan.Delay()), m, e.options.Seed)
+				p.Figure, p.Found = impact.Found(impact.Delayed(negative, plan.Delay()), m, e.criteria())
 				return p, true
 			}
 		}
@@ -345,7 +345,7 @@ func (e *experiment) positive(m impact.Margin, negative []impact.Quadruple) (Pos
 			p.Delay = max(p.Delay, b.Delay)
 		}
 	}
-	p.Figure, p.Found = impact.Found(quads, m, e.options.Seed)
+	p.Figure, p.Found = impact.Found(quads, m, e.criteria())
 	p.Found = p.Found && len(quads) >= e.options.Quadruples
 	return p, true
 }

@@ -57,10 +57,10 @@ func controls(s spread, quads int) Study {
 				for i, m := range margins {
 					of := counts[perFigure+figureCounts*i:]
 					count(&of[foundTwice], c.found[m.Quantile])
-					_, found := impact.Found(off.Quadruples(random, none), m, impact.Bare)
+					_, found := impact.Found(off.Quadruples(random, none), m, weak)
 					count(&of[foundNone], found)
 					slow := on.Quadruples(random, at[i])
-					_, found = impact.Found(slow, m, impact.Bare)
+					_, found = impact.Found(slow, m, weak)
 					count(&of[foundAt], found)
 					count(&of[falsePass], c.passes(impact.Judge(slow, criteria(named, quads))))
 					pass := r.Figures[i].State == impact.Pass
@@ -107,7 +107,7 @@ type control struct {
 func newControl(quads []impact.Quadruple, margins []impact.Margin, planned int) control {
 	c := control{impact.Negative(quads, criteria(margins, planned)).State, map[float64]bool{}, map[float64]bool{}, map[float64]float64{}}
 	for i, p := range impact.Plans(quads, margins, planned) {
-		_, c.found[p.Quantile] = impact.Found(impact.Delayed(quads, p.Delay()), margins[i], impact.Bare)
+		_, c.found[p.Quantile] = impact.Found(impact.Delayed(quads, p.Delay()), margins[i], criteria(margins, planned))
 		c.weak[p.Quantile], c.power[p.Quantile] = !p.Powered, p.Power
 	}
 	return c

@@ -44,7 +44,7 @@ func asked(margins []impact.Margin) []impact.Margin {
 }
 
 func criteria(margins []impact.Margin, planned int) impact.Criteria {
-	return impact.Criteria{Margins: margins, Errors: impact.DefaultErrors, Planned: planned, Seed: impact.Bare}
+	return impact.Criteria{Margins: margins, Errors: impact.DefaultErrors, Planned: planned, Bare: true}
 }
 
 // points is the default margin of the share of failed requests, as a share.
