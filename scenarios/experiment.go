@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"umbra/internal/app"
 	"umbra/internal/impact"
 	"umbra/internal/mesh"
 	"umbra/internal/pause"
@@ -72,9 +73,15 @@ func (r *Run) newExperiment(running Running, k *keeping) (*experiment, error) {
 	}
 	x.said = &verdict.Experiment{Quadruples: check.Quadruples(), Block: check.Block, Settle: check.Settle, Rate: s.blockRate(), Timeout: s.Load.Timeout,
 		Controls: string(check.Controls), NoControls: r.noControls(), Shadow: r.Faults.Shadow, Shared: r.Shared, CPUs: runtime.NumCPU()}
+	if buildsUp(r.Faults.Shadow) {
+		x.said.Buildup, x.said.Quadruples, x.said.Block = true, impact.Fewer(check.Quadruples()), impact.Longer*check.Block
+	}
 	r.Record.Experiment = x.said
 	return x, nil
 }
+
+// buildsUp tells whether what a shadow gets does not end by itself.
+func buildsUp(shadow string) bool { return shadow == app.ModeHung }
 
 // way is manifests and what they come to.
 type way struct {
@@ -124,7 +131,7 @@ func (r *Run) noControls() string {
 // play is the story: how much load the mesh takes, off against off, what that says of the experiment's power, off against on, and, where
 // that passes, a slower primary for each quantile that it passed by.
 func (x *experiment) play(ctx context.Context) error {
-	x.Watcher.Step(x.check.Describe(x.said.NoControls == ""))
+	x.Watcher.Step(x.describe())
 	if err := x.saturate(ctx); err != nil {
 		return err
 	}
@@ -145,14 +152,21 @@ func (x *experiment) play(ctx context.Context) error {
 	return x.harm(ctx)
 }
 
-// Describe says what will be played and how long it takes at the least.
-func (c *ImpactCheck) Describe(controls bool) string {
-	one := time.Duration(2*c.Pairs) * (c.Block + c.Settle)
-	text := fmt.Sprintf("paired blocks: %d quadruples of 4 × (%v + %v), %v and the switching", c.Quadruples(), c.Block, c.Settle, one.Round(time.Second))
-	if controls {
-		text += fmt.Sprintf("; the control off against off takes as long again, and, where nothing fails, so does each of %d slower primaries", len(c.Tested()))
+// describe says what will be played and how long it takes at the least.
+func (x *experiment) describe() string {
+	text := fmt.Sprintf("paired blocks: %d quadruples of 4 × (%v + %v), %v and the switching", x.said.Quadruples, x.said.Block, x.said.Settle, x.takes(x.said.Quadruples))
+	if x.said.Buildup {
+		text += "; off, on, on, off in each, as a hung shadow ends nothing that it gets: it piles up over both"
+	}
+	if x.said.NoControls == "" {
+		text += fmt.Sprintf("; the control off against off takes as long again, and, where nothing fails, so does each of %d slower primaries", len(x.check.Tested()))
 	}
 	return text
+}
+
+// takes is how long so many quadruples last, but for the switching.
+func (x *experiment) takes(quadruples int) time.Duration {
+	return (time.Duration(quadruples*impact.Blocks) * (x.said.Block + x.said.Settle)).Round(time.Second)
 }
 
 // options are what the verdict will judge by.
@@ -165,7 +179,7 @@ func (x *experiment) negative(ctx context.Context) error {
 		return err
 	}
 	control := x.seen.quadruples(x.said, x.options(), verdict.Negative, 0)
-	x.said.Plans = impact.Plans(control, x.check.Tested(), x.check.Quadruples())
+	x.said.Plans = impact.Plans(control, x.check.Tested(), x.said.Quadruples)
 	for _, p := range x.said.Plans {
 		x.Watcher.Step(x.sayPlan(p))
 	}
@@ -177,15 +191,14 @@ func (x *experiment) sayPlan(p impact.Plan) string {
 	if p.Quadruples == 0 {
 		return text + "no number of quadruples has a power of 90 %"
 	}
-	takes := time.Duration(p.Quadruples*impact.Blocks) * (x.check.Block + x.check.Settle)
-	text += fmt.Sprintf("a power of 90 %% asks for %d quadruples (%v); the %d planned have %.0f %%", p.Quadruples, takes.Round(time.Second), x.check.Quadruples(), 100*p.Power)
+	text += fmt.Sprintf("a power of 90 %% asks for %d quadruples (%v); the %d planned have %.0f %%", p.Quadruples, x.takes(p.Quadruples), x.said.Quadruples, 100*p.Power)
 	return text
 }
 
 // total plays off against on. At the looks it may end early, with a FAIL only.
 func (x *experiment) total(ctx context.Context) (impact.Result, error) {
 	x.Watcher.Step("mirroring off against on")
-	planned := x.check.Quadruples()
+	planned := x.said.Quadruples
 	looks := impact.Looks(planned)
 	var last impact.Result
 	err := x.quads(ctx, verdict.Block{Experiment: verdict.Total}, 0x74, func(done int) bool {
@@ -235,9 +248,12 @@ func (x *experiment) positives(ctx context.Context, result impact.Result) error 
 // most. kind says what its treated blocks are; counted is told how many count so far, and ends it by true.
 func (x *experiment) quads(ctx context.Context, kind verdict.Block, salt uint64, counted func(done int) bool) error {
 	x.seen.begin()
-	planned, done := x.check.Quadruples(), 0
+	planned, done := x.said.Quadruples, 0
 	most := planned + (planned+1)/2
 	orders := slices.Concat(impact.Orders(planned, x.Scenario.Load.Seed^salt), impact.Orders(most-planned, x.Scenario.Load.Seed^salt^1))
+	if x.said.Buildup {
+		orders = impact.Buildup(most)
+	}
 	for _, order := range orders {
 		counts, err := x.quad(ctx, kind, order)
 		if err != nil {
@@ -295,10 +311,10 @@ func (x *experiment) requests(quadruple int) blockLoad {
 	s := x.Scenario
 	rate := s.blockRate()
 	l := blockLoad{seed: mix64(s.Load.Seed + 2 + uint64(quadruple))}
-	if x.check.Settle > 0 {
-		l.stages = append(l.stages, replay.Stage{Phase: traffic.PhaseWarmup, From: rate, To: rate, For: x.check.Settle})
+	if x.said.Settle > 0 {
+		l.stages = append(l.stages, replay.Stage{Phase: traffic.PhaseWarmup, From: rate, To: rate, For: x.said.Settle})
 	}
-	l.stages = append(l.stages, replay.Stage{Phase: traffic.PhaseBlock, From: rate, To: rate, For: x.check.Block})
+	l.stages = append(l.stages, replay.Stage{Phase: traffic.PhaseBlock, From: rate, To: rate, For: x.said.Block})
 	switch {
 	case s.Capture != nil:
 		l.requests = s.captured(true)
@@ -313,7 +329,10 @@ func (x *experiment) requests(quadruple int) blockLoad {
 func (x *experiment) block(ctx context.Context, b *verdict.Block, l blockLoad) error {
 	b.Index = len(x.said.Blocks)
 	before := x.reliefs
-	idle, err := x.clear(ctx)
+	idle, err := x.goesOn(b), error(nil)
+	if !idle {
+		idle, err = x.clear(ctx)
+	}
 	b.Relieved = x.reliefs > before
 	if err != nil {
 		return err
@@ -396,6 +415,15 @@ func (x *experiment) plan(l blockLoad, begin time.Duration, b *verdict.Block, ar
 	}
 }
 
+// goesOn tells whether a block is to find what the one before it left at the mirrors.
+func (x *experiment) goesOn(b *verdict.Block) bool {
+	if !x.said.Buildup || !b.Mirrored || b.Experiment != verdict.Total || len(x.said.Blocks) == 0 {
+		return false
+	}
+	last := x.said.Blocks[len(x.said.Blocks)-1]
+	return last.Quadruple == b.Quadruple && last.Mirrored
+}
+
 // clear waits until no mirrored request is under way. Where a misbehaving shadow keeps them, it is told to let them go for a moment.
 func (x *experiment) clear(ctx context.Context) (idle bool, err error) {
 	if idle, err = x.idle(ctx, x.patience()); idle || err != nil || x.conduct.Shadow == "" {
@@ -412,10 +440,10 @@ func (x *experiment) clear(ctx context.Context) (idle bool, err error) {
 
 // patience is how long mirrored requests may take to end by themselves before the shadow is told to let them go.
 func (x *experiment) patience() time.Duration {
-	if x.conduct.Shadow == "" {
-		return x.Scenario.Drain
+	if x.conduct.Shadow == app.ModeHung {
+		return min(x.Scenario.Drain, time.Second)
 	}
-	return min(x.Scenario.Drain, time.Second)
+	return x.Scenario.Drain
 }
 
 // idle waits for the mirrors' clusters to have nothing active and nothing pending.

@@ -30,6 +30,7 @@ type switched struct {
 	fixed    bool          // the app cannot be told
 	copies   uint64        // that the gateway has sent
 	left     uint64        // mirrored requests that do not end, as long as mirroring has been on
+	holds    bool          // the shadow holds what it gets, until it is told not to hang
 	onSwitch func(n int)
 }
 
@@ -41,6 +42,9 @@ func newSwitched(t *testing.T, s *Scenario) *switched {
 		if m.mirrored {
 			d += m.cost
 			m.copies++
+			if m.holds {
+				m.left++
+			}
 		}
 		m.mu.Unlock()
 		time.Sleep(d)
@@ -83,6 +87,9 @@ func (m *switched) Conduct(_ context.Context, c mesh.Conduct) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.delay = c.Delay["v1"]
+	if c.Shadow == "" && m.holds {
+		m.left = 0
+	}
 	m.said = append(m.said, fmt.Sprintf("shadow %q, v1 +%v", c.Shadow, m.delay))
 	return nil
 }
@@ -99,8 +106,14 @@ drain: 300ms
 
 func playSwitched(ctx context.Context, t *testing.T, s *Scenario, m *switched) (string, evidence.Record) {
 	t.Helper()
+	return playShadow(ctx, t, s, m, "slow")
+}
+
+// playShadow plays a run whose shadow misbehaves.
+func playShadow(ctx context.Context, t *testing.T, s *Scenario, m *switched, shadow string) (string, evidence.Record) {
+	t.Helper()
 	dir := t.TempDir()
-	run := Run{Scenario: s, Mesh: m, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: "slow"}, Transport: transportOf()}
+	run := Run{Scenario: s, Mesh: m, Dir: dir, Watcher: silent{}, Faults: mesh.Faults{Shadow: shadow}, Transport: transportOf()}
 	if err := run.Play(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -331,6 +344,41 @@ func TestExperimentCarriesNothingOver(t *testing.T) {
 	}
 	if v := j.Verdicts[3]; v.State != verdict.Inconclusive || v.Experiment.Dropped != 32 || !strings.Contains(v.Findings[0].Text, "still under way") {
 		t.Errorf("%s: %s %+v", v.State, v.Summary, v.Findings)
+	}
+}
+
+// A hung shadow holds what it gets: that builds up over the two mirrored blocks of a quadruple, which lie between the others, and the shadow
+// is told to let go of it before it is off again.
+func TestExperimentLetsBuildUp(t *testing.T) {
+	t.Parallel()
+	s := blocks(t, "margins: {p50: 'max(400%, 20ms)'}, controls: off")
+	m := newSwitched(t, s)
+	m.holds = true
+	dir, record := playShadow(t.Context(), t, s, m, "hung")
+	x := record.Experiment
+	if !x.Buildup || x.Quadruples != 5 || x.Block != impact.Longer*60*time.Millisecond {
+		t.Fatalf("%+v", x)
+	}
+	var total []verdict.Block
+	for _, b := range x.Blocks {
+		if b.Experiment == verdict.Total {
+			total = append(total, b)
+		}
+	}
+	if len(total) != 20 {
+		t.Fatalf("%d blocks", len(total))
+	}
+	for i, b := range total {
+		if on := i%4 == 1 || i%4 == 2; b.Mirrored != on || !b.Counted || i > 0 && b.Relieved != (i%4 == 3) || b.Planned != 96 {
+			t.Errorf("%d: %+v", i, b)
+		}
+	}
+	j, err := Judge(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := j.Verdicts[3]; v.State != verdict.Inconclusive || v.Experiment.Done != 5 || !strings.Contains(v.Summary, "the order of the blocks was not drawn") {
+		t.Errorf("%s: %s", v.State, v.Summary)
 	}
 }
 

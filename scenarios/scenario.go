@@ -142,8 +142,8 @@ const (
 // Quadruples is how many the experiment has.
 func (c *ImpactCheck) Quadruples() int { return c.Pairs / 2 }
 
-// Rows is about how many requests the blocks have at the most, without looks for harm.
-func (s *Scenario) Rows(nightly bool) int {
+// Rows is about how many requests the blocks have at the most, without looks for harm, where the shadow is told to misbehave so.
+func (s *Scenario) Rows(nightly bool, shadow string) int {
 	c := s.Checks.Impact
 	if c == nil {
 		return 0
@@ -152,7 +152,11 @@ func (s *Scenario) Rows(nightly bool) int {
 	if c.Controls == ControlsEach || c.Controls == ControlsNightly && nightly {
 		experiments += 1 + len(c.Tested())
 	}
-	return int(s.blockRate() * (c.Block + c.Settle).Seconds() * float64(2*c.Pairs*experiments))
+	quadruples, block := c.Quadruples(), c.Block
+	if buildsUp(shadow) {
+		quadruples, block = impact.Fewer(quadruples), impact.Longer*block
+	}
+	return int(s.blockRate() * (block + c.Settle).Seconds() * float64(impact.Blocks*quadruples*experiments))
 }
 
 // Tested are the margins that are tested: those named, or the default ones.

@@ -218,7 +218,7 @@ func (o *runOptions) play(ctx context.Context, m provided, s *scenarios.Scenario
 		}
 		run.Record.NotModelled = append(run.Record.NotModelled, fmt.Sprintf("%s (%s:%d)", n.What, n.File, n.Line))
 	}
-	space, err := replay.CheckSpace(dir, s.Count()+s.Rows(o.nightly), traffic.RowBytes)
+	space, err := replay.CheckSpace(dir, s.Count()+s.Rows(o.nightly, run.Faults.Shadow), traffic.RowBytes)
 	if err != nil {
 		return broken(err)
 	}

@@ -23,6 +23,7 @@ func TestRatesKeepTheirLimits(t *testing.T) {
 		"failed/0.0005/3/600/10":                         2000,
 		"uneven/exponential/12, 17 and 55 %/p50/5":       1000,
 		"uneven/in 1 of 5 blocks/12, 17 and 55 %/p50/10": 1000,
+		"buildup/cluster/autocorrelated/5":               1000,
 		"controls/6, 7 and 34 %/20":                      100,
 		"sampling/0.1/0.01/9950/3":                       3000,
 	}

@@ -41,6 +41,29 @@ func Orders(quadruples int, seed uint64) []Order {
 	return orders
 }
 
+// Buildup gives the orders of quadruples whose treated blocks leave something behind that does not go by itself: it is to build up over
+// both of them, and to be taken away before and behind. So all are off-on-on-off, and nothing is drawn: a straight drift cancels, and
+// what goes along with the order does not. With all untreated blocks first, a drift would pass for the effect (calibration.md).
+func Buildup(quadruples int) []Order {
+	orders := make([]Order, quadruples)
+	for i := range orders {
+		orders[i] = abba
+	}
+	return orders
+}
+
+// Longer is how many times longer the blocks of a build-up are, so that much of it is seen.
+const Longer = 4
+
+// Fewer is how many quadruples of such blocks take the place of so many others: they take as long, but where MinUnits ask for more.
+func Fewer(quadruples int) int { return max(MinUnits, (quadruples+Longer-1)/Longer) }
+
+// Is tells whether blocks in the order of their play are a quadruple: each pair has one of each arm, and so have the inner two and the
+// outer two alike.
+func Is(treated []bool) bool {
+	return len(treated) == Blocks && (Order(treated) == abba || Order(treated) == baab)
+}
+
 // Level is that of every one-sided bound: 95 %.
 const Level = 0.05
 

@@ -533,3 +533,25 @@ func TestMarginIsTheGreaterOfBoth(t *testing.T) {
 		t.Errorf("of 1 s: %v, want 0.05", got)
 	}
 }
+
+// What builds up is played off-on-on-off throughout, in fewer and longer blocks.
+func TestBuildup(t *testing.T) {
+	for _, o := range Buildup(7) {
+		if o != abba || !Is(o[:]) {
+			t.Errorf("%v", o)
+		}
+	}
+	for planned, want := range map[int]int{5: 5, 20: 5, 21: 6, 40: 10} {
+		if got := Fewer(planned); got != want {
+			t.Errorf("%d quadruples in the place of %d, want %d", got, planned, want)
+		}
+	}
+	for _, treated := range [][]bool{nil, {false, true, true}, {false, false, true, true}, {true, true, false, false}, {false, true, false, true}, {true, true, true, true}} {
+		if Is(treated) {
+			t.Errorf("%v is taken for a quadruple", treated)
+		}
+	}
+	if !Is(baab[:]) {
+		t.Error("on-off-off-on is not taken for a quadruple")
+	}
+}

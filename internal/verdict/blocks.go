@@ -42,8 +42,11 @@ type Experiment struct {
 	Quadruples int           `json:"quadruples"` // planned
 	Block      time.Duration `json:"block_ns"`
 	Settle     time.Duration `json:"settle_ns"`
-	Rate       float64       `json:"rate_per_second"`
-	Timeout    time.Duration `json:"timeout_ns"` // of a request
+	// Buildup: what a block with mirroring on leaves to the shadow does not end by itself. It builds up over the two of each quadruple, which
+	// are longer and have the others before and behind them, and the shadow is told to let go of it before each of those.
+	Buildup bool          `json:"buildup,omitempty"`
+	Rate    float64       `json:"rate_per_second"`
+	Timeout time.Duration `json:"timeout_ns"` // of a request
 	// Controls says when they are played, and NoControls why they were not in this run.
 	Controls   string `json:"controls"`
 	NoControls string `json:"no_controls,omitempty"`

@@ -113,6 +113,9 @@ func newExperiment(r *Recon, f *Facts, o *ImpactOptions) *experiment {
 		return nil
 	}
 	e := &experiment{recon: r, facts: f, said: f.Experiment, options: *o, blocks: map[int32]*blockTally{}, start: f.Start}
+	if e.said.Buildup {
+		e.options.Quadruples = impact.Fewer(o.Quadruples)
+	}
 	for i := range e.said.Blocks {
 		b := &e.said.Blocks[i]
 		e.blocks[int32(b.Index)] = &blockTally{said: b}
@@ -240,14 +243,13 @@ func (e *experiment) quadruples(of func(*Block) bool) (quads []impact.Quadruple,
 	return quads, played, dropped
 }
 
-// ordered tells whether blocks are a quadruple in one of its two orders: each pair has one of each arm, and so have the inner two and the
-// outer two of it alike.
+// ordered tells whether blocks are a quadruple.
 func ordered(group []*blockTally) bool {
-	if len(group) != impact.Blocks {
-		return false
+	var treated []bool
+	for _, t := range group {
+		treated = append(treated, t.said.Treated)
 	}
-	t := func(i int) bool { return group[i].said.Treated }
-	return t(0) != t(1) && t(1) == t(2) && t(0) == t(3)
+	return impact.Is(treated)
 }
 
 func (e *experiment) quadruple(group []*blockTally) (q impact.Quadruple) {
@@ -540,7 +542,10 @@ func (e *experiment) doubts(x *ExperimentFigures) (out []string) {
 	if e.refused() {
 		out = append(out, "with mirroring off most requests were refused (4xx): this is not the service's work")
 	}
-	if e.relieved() > 0 {
+	if e.said.Buildup && x.Negative == nil {
+		out = append(out, "the order of the blocks was not drawn, and no control off against off in the same order shows that nothing goes along with it")
+	}
+	if !e.said.Buildup && e.relieved() > 0 {
 		out = append(out, "what piles up at the shadow for longer than a block is not in this: it was told to let go before each")
 	}
 	if lost := e.lost(); lost != "" {
@@ -623,9 +628,13 @@ func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
 	if e.said.Shadow != "" && e.said.Shadow != "healthy" {
 		out = append(out, "the shadow was told to misbehave: "+e.said.Shadow)
 	}
+	if e.said.Buildup {
+		out = append(out, fmt.Sprintf("this shadow ends nothing that it gets: in each of %s the blocks were off, on, on, off, what was mirrored piled up over %v, and the shadow was told to let it go before it was off again. That order was not drawn: a straight drift cancels, and what else goes along with it counts as mirroring's",
+			plural(x.Done, "quadruple", "quadruples"), impact.Blocks/2*(e.said.Block+e.said.Settle)))
+	}
 	for _, d := range x.Drift {
 		if d.PValue < 0.01 && math.Abs(d.Change) > 10 {
-			out = append(out, fmt.Sprintf("with mirroring off the primary's %s changed by %s %% over the blocks (p %s): quadruples keep a straight drift out, and no other", quantileName(d.Quantile), signed(d.Change), number(d.PValue)))
+			out = append(out, fmt.Sprintf("with mirroring off the primary's %s changed by %s %% over the blocks (p %s): %s", quantileName(d.Quantile), signed(d.Change), number(d.PValue), e.againstDrift()))
 		}
 	}
 	if x.Dropped > 0 {
@@ -643,6 +652,14 @@ func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
 	return out
 }
 
+// againstDrift says what the design does against it.
+func (e *experiment) againstDrift() string {
+	if e.said.Buildup {
+		return "quadruples in one order keep a straight drift out, and no other"
+	}
+	return "quadruples keep a straight drift out, and no other"
+}
+
 // own counts the requests of the total effect that failed by the client's own doing, and all of them.
 func (e *experiment) own() (own, n int) {
 	for _, t := range e.blocks {
@@ -656,6 +673,10 @@ func (e *experiment) own() (own, n int) {
 // state is the law of the total effect after controls and validity: what failed stays failed.
 func (e *experiment) state(x *ExperimentFigures, items []Item, v *Verdict, doubts []string) State {
 	state := State(x.State)
+	if state == Fail && e.said.Buildup && x.Negative != nil && x.Negative.State == impact.Fail {
+		v.Warnings = append(v.Warnings, "off against off FAILs in the same order: something goes along with it, and the difference may be its doing")
+		return Invalid
+	}
 	if state == Fail {
 		return Fail
 	}
@@ -703,6 +724,8 @@ func (e *experiment) summary(x *ExperimentFigures, v *Verdict, doubts []string) 
 		return "no harm beyond the margins: " + what + "; " + e.said.NoControls
 	case v.State == Pass:
 		return "no harm beyond the margins: " + what + "; the controls were found"
+	case v.State == Invalid && x.Negative != nil && x.Negative.State == impact.Fail:
+		return "off against off FAILs: something else than mirroring changes the primary here" + after(what)
 	case v.State == Inconclusive && x.Negative != nil && x.Negative.State != impact.Pass && State(x.State) == Pass:
 		return "off against off does not pass: this machine is too coarse for these margins" + after(what)
 	}

@@ -43,7 +43,11 @@ func (b *bed) trial(t trial) {
 	if n := len(x.Blocks); n > 0 {
 		first = x.Blocks[n-1].Quadruple + 1
 	}
-	for q, order := range impact.Orders(t.quadruples, uint64(len(x.Blocks))) {
+	orders := impact.Orders(t.quadruples, uint64(len(x.Blocks)))
+	if x.Buildup {
+		orders = impact.Buildup(t.quadruples)
+	}
+	for q, order := range orders {
 		for _, treated := range order {
 			block := Block{Index: len(x.Blocks), Quadruple: first + q, Experiment: t.experiment, Quantile: t.quantile, Treated: treated, Mirrored: treated && t.mirrored,
 				Planned: t.each, Begin: time.Duration(len(b.results)+1000) * time.Millisecond, Counted: true}
@@ -91,10 +95,20 @@ func (b *bed) block(block *Block, t trial) {
 }
 
 // whole is a bed with the experiment and its controls.
-func whole(slower float64, spread float64) *bed {
+func whole(slower float64, spread float64) *bed { return wholeOf(slower, spread, false) }
+
+// built is the same of a shadow that holds what it gets.
+func built(slower float64, spread float64) *bed { return wholeOf(slower, spread, true) }
+
+func wholeOf(slower, spread float64, buildup bool) *bed {
 	b := newBed(setup{n: 12_000, seed: 7, route: onlyReads})
-	const quadruples, each = 8, 400
+	quadruples, each := 8, 400
 	b.experiment(quadruples)
+	if buildup {
+		b.facts.Experiment.Buildup = true
+		quadruples = impact.Fewer(quadruples)
+		b.facts.Experiment.Quadruples = quadruples
+	}
 	b.trial(trial{experiment: Negative, quadruples: quadruples, each: each, spread: spread})
 	quads := b.recon().Quadruples(b.facts.Experiment, *b.options.Impact, Negative, 0)
 	b.facts.Experiment.Plans = impact.Plans(quads, b.options.Impact.Margins, quadruples)
@@ -197,6 +211,17 @@ func TestImpact(t *testing.T) {
 				b.facts.Experiment.Blocks[i].Relieved = true
 			}
 		}, Inconclusive, []string{"what piles up at the shadow for longer than a block is not in this"}, ""},
+		{"what is mirrored builds up", built(1, 0.01), func(b *bed) {
+			for i := range b.facts.Experiment.Blocks {
+				b.facts.Experiment.Blocks[i].Relieved = !b.facts.Experiment.Blocks[i].Mirrored
+			}
+		}, Pass, []string{"ends nothing that it gets: in each of 5 quadruples the blocks were off, on, on, off", "piled up over 240ms"}, "off against off: PASS in 5 quadruples"},
+		{"what builds up makes the primary slower", built(1.2, 0.01), func(*bed) {}, Fail, []string{"mirroring makes the primary slower"}, ""},
+		{"what builds up, off against off fails", built(1.2, 0.01), func(b *bed) { b.delayed(Negative, 3*time.Millisecond) }, Invalid, []string{"off against off FAILs: something else than mirroring", "something goes along with it"}, ""},
+		{"what builds up, without controls", built(1, 0.01), func(b *bed) {
+			b.facts.Experiment.NoControls = "without controls, as the scenario says"
+			b.only(Total)
+		}, Inconclusive, []string{"the order of the blocks was not drawn"}, ""},
 		{"a closed loop got nothing answered", whole(1, 0.01), func(b *bed) { b.facts.Experiment.Saturation = 0 }, Inconclusive, []string{"a closed loop got nothing answered"}, ""},
 		{"shared CPUs are told", whole(1, 0.01), func(b *bed) { b.facts.Experiment.Shared = true }, Pass, []string{"share 2 CPUs"}, ""},
 	} {

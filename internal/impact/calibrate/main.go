@@ -40,7 +40,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.out, "o", "", "write the tables to this `file` (default: standard output)")
 	flags.IntVar(&o.n, "n", 10000, "experiments a row")
-	rows := flags.String("rows", "", "play only studies whose name matches this `regexp`, such as wrong/, failed/, uneven/, power/, twice/, controls/, sampling/, length/")
+	rows := flags.String("rows", "", "play only studies whose name matches this `regexp`, such as wrong/, failed/, uneven/, buildup/, power/, twice/, controls/, sampling/, length/")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the random numbers")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -17,6 +17,9 @@ func Studies() (all []Study) {
 		all = append(all, failures(p))
 	}
 	all = append(all, uneven()...)
+	for _, p := range buildups() {
+		all = append(all, buildup(p))
+	}
 	for _, s := range spreads() {
 		for _, quads := range []int{10, 20, 40} {
 			all = append(all, power(s, quads))
@@ -65,6 +68,9 @@ var tables = []table{
 		"of what strikes more seldom a run may see nothing.",
 		[]string{"spread", "requests a block", "figure", "effect", "quadruples"}, []string{"PASS"}, nil},
 	{NoClaim, "", []string{"spread", "requests a block", "figure", "effect", "quadruples"}, []string{"PASS"}, nil},
+	{BuildupPass, "Where the shadow hangs: off, on, on, off in every quadruple, in blocks of 8 s at 300 requests a second. p50 at its margin of 5 %; behind the control: off against off passes, or does not fail, in the same order and world. " +
+		"Of the rows that drift the blocks' levels are those of a quiet machine, 1 %, so that a drift weighs most.",
+		[]string{"law", "requests are", "quadruples"}, []string{"PASS at the margin", "the same behind the control", "FAIL without an effect", "the same behind the control"}, nil},
 	{FalseFail, "Looks at a quarter, a half, three quarters and the end, as far as they have 5 quadruples; 4 % in all. At their margins: all four figures at once.",
 		[]string{"law", "requests are", "quadruples", "effect"}, []string{"FAIL"}, nil},
 	{FailedFalse, "", []string{"failed, off", "burst", "requests a block", "quadruples"}, []string{"FAIL at the margin", "FAIL without an effect"}, nil},

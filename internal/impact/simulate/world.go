@@ -26,6 +26,7 @@ type World struct {
 	Wave, Waves       float64 // a sine's height, and how many of them the run has
 	Failed            float64 // the share of failed requests
 	Burst             float64 // how many fail together, on average (geometric); 0: each for itself
+	Buildup           bool    // quadruples are off-on-on-off, all of them
 }
 
 // steps are the places per unit of z at which a law is tabled, from −reach to reach.
@@ -92,6 +93,9 @@ func NewGenerator(w World, quadruples int) *Generator {
 // Play draws an experiment of so many quadruples without an effect.
 func (g *Generator) Play(random Random, quadruples int) {
 	g.orders = impact.Orders(quadruples, random.Uint64())
+	if g.Buildup {
+		g.orders = impact.Buildup(quadruples)
+	}
 	blocks := quadruples * impact.Blocks
 	phase, state, pair, quad := 2*math.Pi*random.Float64(), random.NormFloat64(), 0.0, 0.0
 	fresh := math.Sqrt(1 - g.Memory*g.Memory)
