@@ -2,6 +2,7 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -416,5 +417,33 @@ func TestExperimentLooksForHarm(t *testing.T) {
 	}
 	if last := m.said[len(m.said)-1]; last != "on" {
 		t.Errorf("it was left as %q", m.said)
+	}
+}
+
+// The size from which on uploads are hurt is looked for between the greatest that is not and the least that is.
+func TestBisect(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		sound, hurt, from int
+		want              []int
+	}{
+		{8 * mib, 32 * mib, 17 * mib, []int{20 * mib, 14 * mib}},
+		{8 * mib, 32 * mib, 25 * mib, []int{20 * mib, 26 * mib}},
+		{1 * mib, 3 * mib, 3 * mib, []int{2 * mib}},
+		{64 << 10, 2 * mib, mib, []int{mib}},
+		{7 * mib, 8 * mib, 8 * mib, nil},
+		{0, 32 * mib, 1, nil},
+	} {
+		var tried []int
+		err := bisect(c.sound, c.hurt, func(body int) (bool, error) {
+			tried = append(tried, body)
+			return body >= c.from, nil
+		})
+		if err != nil || !slices.Equal(tried, c.want) {
+			t.Errorf("between %d and %d: tried %v, want %v (%v)", c.sound, c.hurt, tried, c.want, err)
+		}
+	}
+	if err := bisect(8*mib, 32*mib, func(int) (bool, error) { return false, context.Canceled }); !errors.Is(err, context.Canceled) {
+		t.Errorf("an error is lost: %v", err)
 	}
 }

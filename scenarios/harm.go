@@ -27,6 +27,7 @@ const (
 	harmBytes      = 64 << 20        // of uploads a second
 	harmTimeout    = 5 * time.Second // of an upload, at the least: no healthy one takes as long
 	harmFor        = time.Second     // of a block of the scenario's own requests
+	harmNarrowings = 2               // sizes tried between the greatest upload that is not hurt and the least that is
 )
 
 // setting is a change of the manifests that may remove harm. edit gives false where there is nothing to change.
@@ -99,6 +100,7 @@ func (x *experiment) looks(ctx context.Context) error {
 	}
 	for _, mode := range x.Looks {
 		var hurt, piled []verdict.Cell
+		sound := 0 // the greatest upload that was not hurt
 		for _, body := range x.check.Uploads {
 			if body > 0 && upload == nil || body == 0 && len(x.Looks) == 1 { // the experiment itself was with the scenario's own requests
 				continue
@@ -108,13 +110,22 @@ func (x *experiment) looks(ctx context.Context) error {
 				cell.Route = x.Scenario.predict(upload)
 			}
 			harmed, piles, err := x.look(ctx, cell, x.Scenario.Manifests, upload)
-			switch {
-			case err != nil:
+			if err != nil {
 				return err
+			}
+			switch {
 			case harmed:
 				hurt = append(hurt, cell)
 			case piles:
 				piled = append(piled, cell)
+			}
+			if !harmed && len(hurt) == 0 {
+				sound = max(sound, body)
+			}
+		}
+		if len(hurt) > 0 {
+			if err := x.narrow(ctx, hurt[0], sound, upload); err != nil {
+				return err
 			}
 		}
 		for _, found := range [][]verdict.Cell{hurt, piled} {
@@ -124,6 +135,36 @@ func (x *experiment) looks(ctx context.Context) error {
 			if err := x.remedies(ctx, found[0], upload); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// narrow looks between an upload that is not hurt and one that is, so that the size from which on they are is known more closely.
+func (x *experiment) narrow(ctx context.Context, cell verdict.Cell, sound int, upload *traffic.Request) error {
+	return bisect(sound, cell.Body, func(body int) (bool, error) {
+		cell.Body = body
+		harmed, _, err := x.look(ctx, cell, x.Scenario.Manifests, upload)
+		return harmed, err
+	})
+}
+
+// bisect tries sizes between one that is sound and one that is harmed, whole MiB, harmNarrowings at the most; none where nothing is sound.
+func bisect(sound, hurt int, harmed func(body int) (bool, error)) error {
+	const step = 1 << 20
+	for n := 0; n < harmNarrowings && sound > 0 && hurt-sound > step; n++ {
+		body := (sound + hurt) / 2 / step * step
+		if body <= sound {
+			return nil
+		}
+		is, err := harmed(body)
+		if err != nil {
+			return err
+		}
+		if is {
+			hurt = body
+		} else {
+			sound = body
 		}
 	}
 	return nil

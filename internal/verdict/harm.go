@@ -311,11 +311,12 @@ func (h *harm) items(asIs []*HarmFigures) (items []Item) {
 	return items
 }
 
-// harmed tells of the smallest body with which a shadow hurts, and what was tried against it.
+// harmed tells of a body with which a shadow hurts, from which size on it does, and what was tried against it.
 func (h *harm) harmed(f *HarmFigures, asIs []*HarmFigures) string {
 	text := fmt.Sprintf("a %s shadow makes %s fail: %d of %d, against %d of %d with mirroring off", f.Shadow, f.bodies(), f.FailedOn, f.On, f.FailedOff, f.Off)
-	if smaller := largestUnharmed(f, asIs); smaller > 0 {
-		text += fmt.Sprintf(" (from between %s and %s on)", Size(smaller), Size(f.Body))
+	least := leastHarmed(f, asIs)
+	if smaller := largestUnharmed(f, least, asIs); smaller > 0 {
+		text += fmt.Sprintf(" (from between %s and %s on)", Size(smaller), Size(least))
 	}
 	tried := h.settings(f, func(*HarmFigures) bool { return true })
 	removes := h.settings(f, (*HarmFigures).removed)
@@ -332,10 +333,21 @@ func (h *harm) harmed(f *HarmFigures, asIs []*HarmFigures) string {
 	return text
 }
 
-// largestUnharmed is the largest body below f's with which the same shadow did not hurt; 0 where there is none.
-func largestUnharmed(f *HarmFigures, asIs []*HarmFigures) (body int) {
+// leastHarmed is the smallest body with which the same shadow hurts.
+func leastHarmed(f *HarmFigures, asIs []*HarmFigures) (body int) {
+	body = f.Body
 	for _, other := range asIs {
-		if other.Shadow == f.Shadow && other.Body < f.Body && *other.PHolm > alpha {
+		if other.Shadow == f.Shadow && *other.PHolm <= alpha {
+			body = min(body, other.Body)
+		}
+	}
+	return body
+}
+
+// largestUnharmed is the largest body below one with which the same shadow did not hurt; 0 where there is none.
+func largestUnharmed(f *HarmFigures, below int, asIs []*HarmFigures) (body int) {
+	for _, other := range asIs {
+		if other.Shadow == f.Shadow && other.Body < below && *other.PHolm > alpha {
 			body = max(body, other.Body)
 		}
 	}
