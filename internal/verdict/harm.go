@@ -139,7 +139,7 @@ func (h *harm) verdict() Verdict {
 	}
 	for i := range h.cells {
 		if f := &h.cells[i].figures; f.Setting != "" {
-			v.Items = append(v.Items, f.tried())
+			v.Items = append(v.Items, h.tried(f))
 		}
 	}
 	v.State = worst(v.Items)
@@ -207,8 +207,33 @@ func (f *HarmFigures) slower() bool {
 }
 
 // tried tells of a look with a changed setting, which judges nothing.
-func (f *HarmFigures) tried() Item {
-	return Item{Harm: f, State: NotTested, Summary: fmt.Sprintf("with %s: %s: %s", f.Setting, f.sentence(), f.removes())}
+func (h *harm) tried(f *HarmFigures) Item {
+	does := f.removes()
+	if was := h.asItIs(f); was != nil && was.PHolm != nil && *was.PHolm > alpha { // it was tried against what piles up
+		does = f.bounds()
+	}
+	return Item{Harm: f, State: NotTested, Summary: fmt.Sprintf("with %s: %s: %s", f.Setting, f.sentence(), does)}
+}
+
+// asItIs is the same look at the configuration as it is.
+func (h *harm) asItIs(f *HarmFigures) *HarmFigures {
+	for i := range h.cells {
+		if other := &h.cells[i].figures; other.Setting == "" && other.Shadow == f.Shadow && other.Body == f.Body {
+			return other
+		}
+	}
+	return nil
+}
+
+// bounds tells whether a setting keeps mirrored requests from piling up.
+func (f *HarmFigures) bounds() string {
+	switch {
+	case f.PValue <= alpha:
+		return "requests fail with it"
+	case f.Left >= PileUp:
+		return "they pile up all the same"
+	}
+	return "they do not pile up"
 }
 
 // removed tells whether the setting removes the harm.
