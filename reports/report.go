@@ -24,7 +24,8 @@ const Format = "report/v1"
 type Report struct {
 	Umbra      string            `json:"umbra" jsonschema:"enum=report/v1"`
 	Name       string            `json:"name"`
-	Headline   string            `json:"headline"` // the verdict in a sentence
+	Headline   string            `json:"headline"`       // the verdict in a sentence
+	Lead       []Lead            `json:"lead,omitempty"` // the figures that carry it
 	ExitStatus int               `json:"exit_status" jsonschema:"enum=0,enum=1,enum=3,enum=4"`
 	Partial    string            `json:"partial,omitempty"` // why the run is not whole
 	Verdicts   []verdict.Verdict `json:"verdicts"`          // without a mesh, the rate's alone
@@ -75,7 +76,7 @@ func (r *Report) Close() {
 	if r.ExitStatus == verdict.ExitPassed && r.Partial != "" {
 		r.ExitStatus = verdict.ExitInconclusive
 	}
-	r.Headline = r.headline()
+	r.Headline, r.Lead = r.headline(), r.leading()
 }
 
 func (r *Report) headline() string {

@@ -18,6 +18,7 @@ import (
 	"umbra/internal/arrivals"
 	"umbra/internal/evidence"
 	"umbra/internal/host"
+	"umbra/internal/impact"
 	"umbra/internal/summary"
 	"umbra/internal/traffic"
 	"umbra/internal/verdict"
@@ -44,15 +45,16 @@ func sample() *Report {
 				Items: []verdict.Item{{Route: "shop/my-app/all", Cluster: v2, State: verdict.Inconclusive, Approximate: true, Summary: "9.9 % of 1,000"},
 					{Route: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Cluster: v2, State: verdict.NotTested, Summary: "no request came by"}},
 				Warnings: []string{"one route got no request"}},
-			{Name: verdict.Impact, State: verdict.NotTested, Summary: "mirroring is 100 %, there is no contrast"},
+			{Name: verdict.Impact, State: verdict.NotTested, Summary: "mirroring is 100 %, there is no contrast", Experiment: experimentOf(0.5, impact.Pass)},
 			verdict.JudgeRate(rate, verdict.Facts{Client: []string{"from 2 s to 3 s the client sent up to 90ms late: the limit of its cgroup stopped it 4 times, for 300ms"}}),
 		},
 		Versions: versions(),
 		Figures: summary.Figures{Planned: 1030, OK: 1018, Error: 1, Timeout: 1, Unsent: 10, Warmup: 10, Cooldown: 20, Failed: 3, Rate: rate, Span: 10 * time.Second, Asked: 100, Sent: 99,
 			Response: l, Service: l, Lag: lag, ReadLag: lag, Names: []summary.Group{{Name: "list", Rows: 1000, Response: l}},
-			Routes:   []summary.Group{{Name: "", Rows: 1, Response: l}, {Name: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Rows: 999, Response: l}},
-			Errors:   []summary.Class{{Outcome: traffic.Timeout, Class: "timeout_headers", Count: 1, Examples: []string{"0123456789abcdef"}}},
-			Statuses: []summary.Status{{Code: 200, Count: 995}, {Code: 503, Count: 3}}},
+			Routes:           []summary.Group{{Name: "", Rows: 1, Response: l}, {Name: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Rows: 999, Response: l}},
+			Errors:           []summary.Class{{Outcome: traffic.Timeout, Class: "timeout_headers", Count: 1, Examples: []string{"0123456789abcdef"}}},
+			Statuses:         []summary.Status{{Code: 200, Count: 995}, {Code: 503, Count: 3}},
+			ResponseSpectrum: spectrumOf(1000, 1.5), ServiceSpectrum: spectrumOf(1000, 1.4), ResponseHistogram: histogramOf(1000, 1.5), ServiceHistogram: histogramOf(1000, 1.4), Timeline: timelineOf(13)},
 		Mesh: &Mesh{Host: "my-app.example.com", Routes: []Route{
 			{Name: "shop/my-app/all", To: []string{"outbound|80|v1|my-app.shop.svc.cluster.local"}, Mirrors: []Mirror{{v2, 10, 100000, 10}, {strings.Replace(v2, "v2", "v3", 1), 0.57, 5699, 0.5699}}},
 			{Name: "shop/my-app/gone"}}},

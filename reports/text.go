@@ -49,6 +49,9 @@ func (t *text) head(r *Report) {
 	if r.Partial != "" {
 		t.paragraph("", "PARTIAL: "+r.Partial)
 	}
+	for _, l := range r.Lead {
+		t.paragraph("  ", fmt.Sprintf("%s: %s, %s", l.Name, l.Value, l.Against))
+	}
 	if len(r.Verdicts) == 0 {
 		return
 	}

@@ -34,9 +34,7 @@ type histogram struct {
 
 // add counts a duration.
 func (h *histogram) add(d time.Duration) {
-	v := uint64(min(max(int64(d), 0), highest))
-	bucket := bits.Len64(v|(2*half-1)) - (halfBits + 1)
-	at := uint64(bucket)<<halfBits + v>>bucket
+	at := place(d)
 	page := h.pages[at>>halfBits]
 	if page == nil {
 		page = new([half]int64)
@@ -44,6 +42,13 @@ func (h *histogram) add(d time.Duration) {
 	}
 	page[at&(half-1)]++
 	h.n++
+}
+
+// place is where a duration is counted.
+func place(d time.Duration) int {
+	v := uint64(min(max(int64(d), 0), highest))
+	bucket := bits.Len64(v|(2*half-1)) - (halfBits + 1)
+	return int(uint64(bucket)<<halfBits + v>>bucket)
 }
 
 // merge adds what from has, exactly.

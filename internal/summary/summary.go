@@ -41,6 +41,13 @@ type Figures struct {
 	Statuses []Status      `json:"statuses,omitempty"` // of all phases
 	// Rate is what became of the rate that the stages asked for: what was late, and by whose doing.
 	Rate verdict.RateCounts `json:"rate"`
+
+	ResponseSpectrum []Percentile `json:"response_spectrum,omitempty"`
+	ServiceSpectrum  []Percentile `json:"service_spectrum,omitempty"`
+	// ResponseHistogram and ServiceHistogram are the same histograms as classic ones.
+	ResponseHistogram Histogram `json:"response_histogram"`
+	ServiceHistogram  Histogram `json:"service_histogram"`
+	Timeline          Timeline  `json:"timeline"` // of all phases
 }
 
 // Latency is what an HDR histogram of 3 significant digits says, in nanoseconds.
@@ -109,6 +116,7 @@ type Summary struct {
 	staged      int           // their rows
 	sent        int           // those of them that were given to a connection
 	rate        verdict.RateTally
+	timeline    timeline
 
 	logs     *logs              // nil: none
 	onSecond func(Second)       // may be nil
@@ -133,7 +141,7 @@ type total struct {
 // New starts a Summary.
 func New() *Summary {
 	return &Summary{groups: newSeries(), names: map[string]*total{}, routes: map[string]*total{}, classes: map[[2]string]*class{},
-		odd: map[int]int{}, until: time.Second}
+		odd: map[int]int{}, until: time.Second, timeline: newTimeline()}
 }
 
 // LogTo makes interval logs, "response.hlog" and so on, of the rows that will be added, an interval a second, tagged with
@@ -160,6 +168,7 @@ func (s *Summary) Add(rows []traffic.Result) {
 		}
 		s.rows++
 		s.rate.Add(r)
+		s.timeline.count(r, timed)
 		if isJudged(r.Phase) && !(r.Outcome == traffic.Unsent && r.Error == traffic.Stopped) {
 			s.extend(r)
 		}
@@ -285,6 +294,7 @@ func (s *Summary) settle() {
 			}
 		}
 	}
+	s.timeline.settle(s.second, &s.all[response], &s.all[lag], 1)
 	s.sum(1)
 }
 
@@ -355,6 +365,12 @@ func (s *Summary) Rows() int { return s.figures.Planned }
 func (s *Summary) Figures() Figures {
 	s.sum(1)
 	defer s.sum(-1)
+	for batch := range s.groups.byTag() {
+		for _, g := range batch {
+			s.timeline.settle(s.second, &g.hist[response], &g.hist[lag], 1)
+			defer s.timeline.settle(s.second, &g.hist[response], &g.hist[lag], -1)
+		}
+	}
 	f := s.figures
 	if n := s.staged; n > 1 && s.last > s.first {
 		// n rows span n−1 gaps, so the plan lasted n/(n−1) of what lies between the first and the last.
@@ -373,6 +389,9 @@ func (s *Summary) Figures() Figures {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Class, b.Class))
 	})
 	f.Statuses = s.statusList()
+	f.ResponseSpectrum, f.ServiceSpectrum = spectrum(&t[response]), spectrum(&t[service])
+	f.ResponseHistogram, f.ServiceHistogram = classic(&t[response]), classic(&t[service])
+	f.Timeline = s.timeline.figures()
 	return f
 }
 

@@ -12,7 +12,7 @@ func (r *Recon) Judge(f Facts, o Options) ([]Verdict, error) {
 	t := newTopology(f)
 	delivered := newDelivery(t, r)
 	intact := newIntegrity(t, r)
-	sampled := &sampling{topology: t, within: o.Fraction}
+	sampled := &sampling{topology: t, within: o.Fraction, width: r.tickWidth()}
 	blocks, looks := newExperiment(r, &f, o.Impact), newHarm(r, &f)
 	affected := newEffect(t, r, o.Margins, blocks != nil)
 	met := &objectives{asked: o.Objectives}

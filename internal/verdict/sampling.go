@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"umbra/internal/stats"
 )
@@ -25,6 +26,9 @@ type SamplingFigures struct {
 	PValue  *float64 `json:"p_value,omitempty"`   // one-sided exact, against a fraction inside the margin
 	PHolm   *float64 `json:"p_holm,omitempty"`    // the same after Holm over all mirrors
 	Decides int      `json:"n_decides,omitempty"` // the n from which a right fraction passes with a probability of 0.9
+
+	TickWidth time.Duration  `json:"tick_width_ns,omitempty"`
+	Ticks     []SamplingTick `json:"ticks,omitempty"` // of Eligible and Mirrored
 }
 
 // tally is what was seen of one mirror policy.
@@ -32,6 +36,7 @@ type tally struct {
 	eligible, unknown, mirrored int
 	elsewhere                   int // requests of the route, not mirrored, that a missing delivery may have been of: warm-up and the like
 	with, without               []string
+	overTime                    overTime
 }
 
 // alpha is the level of every one-sided test and bound.
@@ -43,7 +48,8 @@ const power = 0.9
 // sampling judges whether the programmed fraction was mirrored.
 type sampling struct {
 	topology *topology
-	within   *float64 // points
+	within   *float64      // points
+	width    time.Duration // of the ticks
 	nested   nesting
 }
 
@@ -57,6 +63,7 @@ func (s *sampling) visit(f *fate) {
 		if m.Numerator == 0 && len(f.leaked) > 0 {
 			continue // Integrity judges it
 		}
+		m.tally.overTime.width = s.width
 		m.tally.enter(f, f.shadowed(i), reached)
 	}
 	if f.judged() && reached == certainThere {
@@ -67,6 +74,9 @@ func (s *sampling) visit(f *fate) {
 // enter counts one id.
 func (t *tally) enter(f *fate, mirrored bool, reached reach) {
 	judged := f.judged() && reached == certainThere
+	if judged {
+		t.overTime.count(f.row.due, mirrored)
+	}
 	switch {
 	case judged && mirrored:
 		t.eligible++
@@ -179,6 +189,7 @@ func newSample(m *mirror, within float64, incomplete bool, retries int) *sample 
 		ConfiguredPercent: m.Percent, Numerator: m.Numerator, WithinPoints: within,
 		Eligible: t.eligible, Unknown: t.unknown, Mirrored: t.mirrored,
 		MissingLow: c.xLow - t.mirrored, MissingHigh: c.xHigh - t.mirrored,
+		TickWidth: t.overTime.width, Ticks: t.overTime.ticks(c.p0),
 	}
 	c.estimate()
 	return c
