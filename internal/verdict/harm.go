@@ -30,7 +30,7 @@ type HarmFigures struct {
 	P50Off     time.Duration `json:"p50_off_ns"` // of a failed one at least the time-out
 	P50On      time.Duration `json:"p50_on_ns"`
 	PValue     float64       `json:"p_value"`               // of no more failing with mirroring on: Fisher's exact test, one-sided
-	PHolm      *float64      `json:"p_holm"`                // the same after Holm over the looks at the configuration as it is
+	PHolm      *float64      `json:"p_holm,omitempty"`      // the same after Holm over the looks at the configuration as it is
 	High       float64       `json:"high_points"`           // the one-sided 95 % bound of how many percentage points more fail
 	RefusedOff int           `json:"refused_off,omitempty"` // with a status from 400 to 499, with mirroring off
 	// Mirrored is how many requests the gateway counted as sent to mirrors in the blocks with mirroring on.

@@ -23,8 +23,18 @@ func TestSamplingOverTime(t *testing.T) {
 		if eligible != f.Eligible || mirrored != f.Mirrored || len(f.Ticks) == 0 || len(f.Ticks) > tickCount+1 {
 			t.Errorf("%d ticks with %d of %d, in all %d of %d", len(f.Ticks), mirrored, eligible, f.Mirrored, f.Eligible)
 		}
-		if outside > len(f.Ticks)/4 {
-			t.Errorf("%d of %d ticks outside their band", outside, len(f.Ticks))
+		if outside > len(f.Ticks)/4 || outside != f.Outside {
+			t.Errorf("%d of %d ticks outside their band, said to be %d", outside, len(f.Ticks), f.Outside)
 		}
+	}
+}
+
+// A tick outside its band is counted, on either side, and one at its edge is not.
+func TestOutside(t *testing.T) {
+	tick := func(mirrored int) SamplingTick {
+		return SamplingTick{Eligible: 100, Mirrored: mirrored, LowPercent: 5, HighPercent: 15}
+	}
+	if n := outside([]SamplingTick{tick(4), tick(5), tick(10), tick(15), tick(16)}); n != 2 {
+		t.Errorf("%d of 2", n)
 	}
 }

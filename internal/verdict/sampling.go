@@ -29,6 +29,7 @@ type SamplingFigures struct {
 
 	TickWidth time.Duration  `json:"tick_width_ns,omitempty"`
 	Ticks     []SamplingTick `json:"ticks,omitempty"` // of Eligible and Mirrored
+	Outside   int            `json:"ticks_outside"`   // of Ticks, those outside their band; one in twenty is to be expected
 }
 
 // tally is what was seen of one mirror policy.
@@ -191,6 +192,7 @@ func newSample(m *mirror, within float64, incomplete bool, retries int) *sample 
 		MissingLow: c.xLow - t.mirrored, MissingHigh: c.xHigh - t.mirrored,
 		TickWidth: t.overTime.width, Ticks: t.overTime.ticks(c.p0),
 	}
+	c.figures.Outside = outside(c.figures.Ticks)
 	c.estimate()
 	return c
 }
