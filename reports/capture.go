@@ -12,7 +12,7 @@ import (
 )
 
 // capture says what of the captured traffic was replayed, and what of it the capture had lost.
-func (t *text) capture(r *Report) {
+func (t sheet) capture(r *Report) {
 	c := r.Run.Capture
 	if c == nil {
 		return
@@ -86,7 +86,7 @@ func methods(all []evidence.MethodLeft) string {
 	return strings.Join(parts, ", ")
 }
 
-func (t *text) loss(l *evidence.Loss) {
+func (t sheet) loss(l *evidence.Loss) {
 	switch {
 	case l.Requests > 0:
 		t.paragraph("  ", fmt.Sprintf("the capture lost %d requests that it knows of (%s): %s %% are whole", l.Requests, causes(l.Lost), Share(l.Whole)))
@@ -112,7 +112,7 @@ func causes(all []evidence.Lost) string {
 }
 
 // arrivals shows the gaps between requests as they were due and as they were sent.
-func (t *text) arrivals(s *arrivals.Shape) {
+func (t sheet) arrivals(s *arrivals.Shape) {
 	if s == nil {
 		return
 	}

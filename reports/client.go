@@ -55,7 +55,7 @@ func cost(cpu time.Duration, requests int64) *Cost {
 }
 
 // client shows which path sent the load, how late it was, and why.
-func (t *text) client(r *Report) {
+func (t sheet) client(r *Report) {
 	if r.Client == nil && r.Figures.Lag.N == 0 {
 		return
 	}
@@ -75,7 +75,7 @@ func (t *text) client(r *Report) {
 }
 
 // lags is the table of what the client added itself.
-func (t *text) lags(f *summary.Figures) {
+func (t sheet) lags(f *summary.Figures) {
 	var rows [][]string
 	for _, l := range []struct {
 		name string
@@ -143,7 +143,7 @@ func (c *Client) collections() string {
 }
 
 // connections shows how the connections came to stand.
-func (t *text) connections(c *host.Connections) {
+func (t sheet) connections(c *host.Connections) {
 	if c == nil {
 		return
 	}

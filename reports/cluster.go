@@ -8,16 +8,15 @@ import (
 	"umbra/internal/verdict"
 )
 
-// cluster shows what a mesh on Kubernetes is made of, what umbra did to it, and what happened to it.
-func (t *text) cluster(r *evidence.Record) {
+// cluster shows what a mesh on Kubernetes is made of, and what umbra did to it.
+func (t sheet) cluster(r *evidence.Record) {
 	t.versions(r.Cluster)
 	t.list("Changes to the manifests", r.Changes)
-	t.restarts(r.Restarts)
 	t.cpu(r.CPU)
 	t.steps(r.Steps)
 }
 
-func (t *text) versions(c *evidence.ClusterFacts) {
+func (t sheet) versions(c *evidence.ClusterFacts) {
 	if c == nil {
 		return
 	}
@@ -30,7 +29,7 @@ func (t *text) versions(c *evidence.ClusterFacts) {
 	t.paragraph("  ", fmt.Sprintf("Kubernetes %s, Istio %s, proxy %s, node %s, %s", or(c.Kubernetes, unknown), or(c.Istio, unknown), or(c.Proxy, unknown), or(c.Node, unknown), stood))
 }
 
-func (t *text) restarts(rs []verdict.Restart) {
+func (t sheet) restarts(rs []verdict.Restart) {
 	if len(rs) == 0 {
 		return
 	}
@@ -49,7 +48,7 @@ func (t *text) restarts(rs []verdict.Restart) {
 	t.table(rows, len(rows[0]))
 }
 
-func (t *text) cpu(uses []evidence.CPUUse) {
+func (t sheet) cpu(uses []evidence.CPUUse) {
 	if len(uses) == 0 {
 		return
 	}
@@ -61,7 +60,7 @@ func (t *text) cpu(uses []evidence.CPUUse) {
 	t.table(rows, 4)
 }
 
-func (t *text) steps(steps []evidence.Step) {
+func (t sheet) steps(steps []evidence.Step) {
 	if len(steps) == 0 {
 		return
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // experiment shows what the paired blocks rest on.
-func (t *text) experiment(x *verdict.ExperimentFigures) {
+func (t sheet) experiment(x *verdict.ExperimentFigures) {
 	if x == nil {
 		return
 	}
@@ -24,7 +24,7 @@ func (t *text) experiment(x *verdict.ExperimentFigures) {
 }
 
 // plans shows the power that the control off against off promised.
-func (t *text) plans(plans []impact.Plan, planned int) {
+func (t sheet) plans(plans []impact.Plan, planned int) {
 	for _, p := range plans {
 		need := "no number of quadruples has a power of 90 %"
 		if p.Quadruples > 0 {
@@ -34,7 +34,7 @@ func (t *text) plans(plans []impact.Plan, planned int) {
 	}
 }
 
-func (t *text) impactTable(x *verdict.ExperimentFigures) {
+func (t sheet) impactTable(x *verdict.ExperimentFigures) {
 	rows := [][]string{{"", "off", "on", "change", "95 % bounds", "bootstrap", "p fail", "p pass"}}
 	rows = append(rows, impactRows("", x.Figures)...)
 	if x.Negative != nil {

@@ -70,8 +70,7 @@ func leadOf(name string, item *verdict.Item) (l Lead, ok bool) {
 		l.Name, l.Value, l.Against = quantile(f.Quantile)+" of mirrored requests", changed(f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s %%", figure(f.MarginPct))
 	case item.Sampling != nil && item.Sampling.Eligible > 0:
 		f := item.Sampling
-		l.Name, l.Value = "mirrored"+of, fmt.Sprintf("%s %% of %d (%s … %s)", figure(f.EstimatePercent), f.Eligible, figure(f.LowPercent), figure(f.HighPercent))
-		l.Against = fmt.Sprintf("programmed %s %% ± %s", figure(float64(f.Numerator)/1e4), figure(f.WithinPoints))
+		l.Name, l.Value, l.Against = "mirrored"+of, sampled(f), programmed(f)
 	case item.Integrity != nil:
 		f := item.Integrity
 		l.Name, l.Value, l.Against = "requests with a finding"+of, fmt.Sprintf("%d", f.Failed), fmt.Sprintf("%d sent, %d copies compared", f.Requests, f.Compared)
@@ -97,6 +96,16 @@ func leadOf(name string, item *verdict.Item) (l Lead, ok bool) {
 		return l, false
 	}
 	return l, true
+}
+
+// sampled is "9.99 % of 12007 (9.55 … 10.5)".
+func sampled(f *verdict.SamplingFigures) string {
+	return fmt.Sprintf("%s %% of %d (%s … %s)", figure(f.EstimatePercent), f.Eligible, figure(f.LowPercent), figure(f.HighPercent))
+}
+
+// programmed is "programmed 10 % ± 1".
+func programmed(f *verdict.SamplingFigures) string {
+	return fmt.Sprintf("programmed %s %% ± %s", figure(float64(f.Numerator)/1e4), figure(f.WithinPoints))
 }
 
 // changed is "+19.4 % (+19.1 … +19.7)".

@@ -2,11 +2,14 @@
 package reports
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"path"
 	"reflect"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/invopop/jsonschema"
 
@@ -129,10 +132,36 @@ func (r *Report) in(state verdict.State) (names []string, first string) {
 	return names, first
 }
 
-// JSON is report.json.
+// JSON is report.json. What a terminal would act on is escaped, as JSON allows for all characters of its strings, and only in these
+// there is such.
 func (r *Report) JSON() ([]byte, error) {
 	data, err := json.MarshalIndent(r, "", "  ")
-	return append(data, '\n'), err
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	for _, c := range string(data) {
+		switch {
+		case c == '\n' || !active(c):
+			b.WriteRune(c)
+		case c > 0xffff:
+			high, low := utf16.EncodeRune(c)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, c)
+		}
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+// WriteJSON writes report.json.
+func (r *Report) WriteJSON(w io.Writer) error {
+	data, err := r.JSON()
+	if err == nil {
+		_, err = w.Write(data)
+	}
+	return err
 }
 
 // qualified names a definition by its package too, as two packages may each have a type of the same name.

@@ -190,3 +190,11 @@ func partial() *Report {
 	r.Close()
 	return r
 }
+
+// figured gives the items of sample their figures.
+func figured(r *Report) {
+	r.Verdicts[0].Items[0].Integrity = &verdict.IntegrityFigures{Requests: 1000, OK: 998, Primaries: 998, Mirrored: 100, Compared: 99, Mirrors: true, Reads: 700, Writes: 300, Failed: 1}
+	r.Verdicts[1].Items[0].Delivery = &verdict.DeliveryFigures{Counted: 100, Arrived: 100, Eligible: 1000, Answers: map[string]int{"2xx": 100}}
+	r.Verdicts[2].Items[0].Sampling = &verdict.SamplingFigures{ConfiguredPercent: 10, Numerator: 100000, WithinPoints: 1, Eligible: 1000, Mirrored: 99, EstimatePercent: 9.9, LowPercent: 8.39, HighPercent: 11.6,
+		TickWidth: time.Second, Ticks: ticksOf(13, 10)}
+}

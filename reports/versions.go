@@ -9,7 +9,7 @@ import (
 )
 
 // compared tells how the versions' answers compare.
-func (t *text) compared(v *verdict.Versions) {
+func (t sheet) compared(v *verdict.Versions) {
 	if v == nil {
 		return
 	}
@@ -31,7 +31,7 @@ func against(v *verdict.Versions) (names []string) {
 	return names
 }
 
-func (t *text) comparison(g *verdict.VersionFigures) {
+func (t sheet) comparison(g *verdict.VersionFigures) {
 	line := fmt.Sprintf("%s → %s: %d requests answered by both", g.Route, verdict.ShortCluster(g.Cluster), g.Pairs)
 	if g.LeftOut > 0 {
 		line += fmt.Sprintf(", %d mirrored ones left out (repeated, unfinished, or without a primary's receipt)", g.LeftOut)
@@ -49,7 +49,7 @@ func (t *text) comparison(g *verdict.VersionFigures) {
 	t.paces(g)
 }
 
-func (t *text) statuses(g *verdict.VersionFigures) {
+func (t sheet) statuses(g *verdict.VersionFigures) {
 	s := &g.Status
 	line := share(s.Differing, "requests")
 	for i, c := range s.Changes {
@@ -97,7 +97,7 @@ func joined(by, s string) string {
 	return by + s
 }
 
-func (t *text) noise(g *verdict.VersionFigures) {
+func (t sheet) noise(g *verdict.VersionFigures) {
 	n := &g.Noise
 	itself := fmt.Sprintf("%s against %s: ", g.Primary, g.Primary)
 	if n.Why != "" {
@@ -110,7 +110,7 @@ func (t *text) noise(g *verdict.VersionFigures) {
 // nameShown is how wide a version may make its column of times.
 const nameShown = 16
 
-func (t *text) paces(g *verdict.VersionFigures) {
+func (t sheet) paces(g *verdict.VersionFigures) {
 	if len(g.Times) > 0 {
 		rows := [][]string{{"  service time at the app, ms", middle(inert(g.Primary), nameShown), middle(inert(g.Shadow), nameShown), "ratio", "interval"}}
 		for _, p := range g.Times {
@@ -124,7 +124,7 @@ func (t *text) paces(g *verdict.VersionFigures) {
 }
 
 // telling lists the examples; where they are of several mirrors, each says of which.
-func (t *text) telling(v *verdict.Versions) {
+func (t sheet) telling(v *verdict.Versions) {
 	if len(v.Examples) == 0 {
 		return
 	}
