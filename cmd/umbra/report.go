@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -68,11 +66,7 @@ func reported(c *cobra.Command, dir string, asJSON bool, log func(time.Time, *su
 	if err != nil {
 		return 0, err
 	}
-	data, err := r.JSON()
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, evidence.Report), data, 0o644)
-	}
-	if err != nil {
+	if err := r.Write(dir); err != nil {
 		return 0, broken(err)
 	}
 	err = show(c, r, asJSON)
@@ -90,7 +84,7 @@ func reported(c *cobra.Command, dir string, asJSON bool, log func(time.Time, *su
 func show(c *cobra.Command, r *reports.Report, asJSON bool) error {
 	var err error
 	if asJSON {
-		err = printJSON(c.OutOrStdout(), r)
+		err = r.WriteJSON(c.OutOrStdout())
 	} else {
 		err = r.Text(c.OutOrStdout(), colours(c.OutOrStdout()))
 	}

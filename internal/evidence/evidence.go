@@ -28,6 +28,9 @@ const (
 	HDR             = "hdr"          // the folder of the .hlog and .hgrm files
 	Log             = "umbra.log"
 	Report          = "report.json"
+	Markdown        = "report.md"
+	JUnit           = "junit.xml"
+	Metrics         = "metrics.prom"
 )
 
 // NoMesh is Record.Mesh of a run without one.
@@ -136,14 +139,19 @@ func HDRFiles(dir string) func(name string) (io.WriteCloser, error) {
 	}
 }
 
-// WriteJSON replaces a file of the folder as a whole, so that a kill leaves the old one or the new one.
+// WriteJSON replaces a file of the folder as a whole.
 func WriteJSON(dir, name string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
+	return Replace(dir, name, append(data, '\n'))
+}
+
+// Replace writes a file of the folder as a whole, so that a kill leaves the old one or the new one.
+func Replace(dir, name string, data []byte) error {
 	path := filepath.Join(dir, filepath.FromSlash(name))
-	if err := os.WriteFile(path+".part", append(data, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(path+".part", data, 0o644); err != nil {
 		return errors.Join(err, os.Remove(path+".part"))
 	}
 	return os.Rename(path+".part", path)

@@ -50,6 +50,17 @@ type Figures struct {
 	Timeline          Timeline  `json:"timeline"` // of all phases
 }
 
+// OutcomeCount counts the rows of an outcome.
+type OutcomeCount struct {
+	Outcome traffic.Outcome
+	Count   int
+}
+
+// Outcomes are the counts by outcome, which add up to Planned.
+func (f *Figures) Outcomes() []OutcomeCount {
+	return []OutcomeCount{{traffic.OK, f.OK}, {traffic.Error, f.Error}, {traffic.Timeout, f.Timeout}, {traffic.Inflight, f.Inflight}, {traffic.Unsent, f.Unsent}}
+}
+
 // Latency is what an HDR histogram of 3 significant digits says, in nanoseconds.
 type Latency struct {
 	N          int64         `json:"n"`
