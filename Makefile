@@ -11,7 +11,7 @@ N       ?= 1000
 # How many runs each proof on the embedded mesh takes.
 PROOFS  ?= 20
 
-.PHONY: run build captures test race lint bench oracle e2e e2e-embedded e2e-cluster prove calibrate fuzz torture cross clean
+.PHONY: run build captures test race lint bench oracle e2e e2e-embedded e2e-reports e2e-cluster prove calibrate fuzz torture cross clean
 
 run: build ## play the main job on the embedded mesh: ends with a verdict on a 10 % mirror
 	bin/umbra run scenarios/examples/canary-10.yaml
@@ -42,10 +42,13 @@ bench: build ## Go benchmarks, then umbra and its peers side by side (replay/ben
 oracle: ## captures of nginx with curl, wrk and h2load, as umbra and as tshark read them; needs those, and root
 	UMBRA_ORACLE=1 $(GO) test -count=1 -timeout 10m -v ./capture/oracle ./capture -run 'Tshark|Live'
 
-e2e: e2e-embedded e2e-cluster ## every example and every fault, by the real command, on both meshes
+e2e: e2e-embedded e2e-reports e2e-cluster ## every example and every fault, by the real command, on both meshes
 
 e2e-embedded: build
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
+
+e2e-reports: ## reports and histograms, held against the tools that read them; what is missing of these is told, and in CI fails
+	$(GO) test -count=1 -tags e2e -timeout 10m -v ./reports ./internal/summary -run '^TestE2E'
 
 e2e-cluster: build ## on kind with Istio; needs a container engine, and UMBRA_* where no image can be pulled
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cluster -run '^TestE2E'
