@@ -59,6 +59,15 @@ type Route struct {
 	Name    string   `json:"name"`
 	To      []string `json:"to,omitempty"` // clusters; none where the gateway answers itself
 	Mirrors []Mirror `json:"mirrors,omitempty"`
+	// Counts is what came by; nil where Integrity was not judged.
+	Counts *RouteCounts `json:"counts,omitempty"`
+}
+
+// RouteCounts are the requests of a route, in all phases.
+type RouteCounts struct {
+	Sent    int `json:"sent"`
+	OK      int `json:"ok"`      // that got a complete answer
+	Arrived int `json:"arrived"` // that a primary has a receipt of
 }
 
 // Mirror is a mirror policy.
@@ -67,9 +76,17 @@ type Mirror struct {
 	Percent    float64 `json:"percent"`    // as configured
 	Numerator  uint32  `json:"numerator"`  // as programmed, per million
 	Programmed float64 `json:"programmed"` // the same in percent
+	// Counts is what came by; nil where Sampling was not judged.
+	Counts *MirrorCounts `json:"counts,omitempty"`
 }
 
-// Close makes what follows from the rest: the exit status and the headline.
+// MirrorCounts are the requests of a route's stages, and those of them that arrived at a mirror.
+type MirrorCounts struct {
+	Eligible int `json:"eligible"`
+	Mirrored int `json:"mirrored"`
+}
+
+// Close makes what follows from the rest: the exit status, the headline, and the counts of the mesh.
 func (r *Report) Close() {
 	r.Umbra = Format
 	if r.Verdicts == nil {
@@ -80,6 +97,7 @@ func (r *Report) Close() {
 		r.ExitStatus = verdict.ExitInconclusive
 	}
 	r.Headline, r.Lead = r.headline(), r.leading()
+	r.count()
 }
 
 func (r *Report) headline() string {

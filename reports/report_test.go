@@ -55,7 +55,7 @@ func sample() *Report {
 			Statuses:         []summary.Status{{Code: 200, Count: 995}, {Code: 503, Count: 3}},
 			ResponseSpectrum: spectrumOf(1000, 1.5), ServiceSpectrum: spectrumOf(1000, 1.4), ResponseHistogram: histogramOf(1000, 1.5), ServiceHistogram: histogramOf(1000, 1.4), Timeline: timelineOf(13)},
 		Mesh: &Mesh{Host: "my-app.example.com", Routes: []Route{
-			{Name: "shop/my-app/all", To: []string{"outbound|80|v1|my-app.shop.svc.cluster.local"}, Mirrors: []Mirror{{v2, 10, 100000, 10}, {strings.Replace(v2, "v2", "v3", 1), 0.57, 5699, 0.5699}}},
+			{Name: "shop/my-app/all", To: []string{"outbound|80|v1|my-app.shop.svc.cluster.local"}, Mirrors: []Mirror{{Cluster: v2, Percent: 10, Numerator: 100000, Programmed: 10}, {Cluster: strings.Replace(v2, "v2", "v3", 1), Percent: 0.57, Numerator: 5699, Programmed: 0.5699}}},
 			{Name: "shop/my-app/gone"}}},
 		Client: NewClient(&diagnosis),
 		Connections: &host.Connections{Addresses: []string{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80", "10.0.0.5:80"}, Resolve: 1200 * time.Microsecond,

@@ -64,7 +64,8 @@ func ticksOf(seconds int, percent float64) (out []verdict.SamplingTick) {
 	for i := range seconds {
 		n := 200 + 30*i
 		low, high := stats.Band(n, percent/100, 0.95)
-		out = append(out, verdict.SamplingTick{At: time.Duration(i) * time.Second, Eligible: n, Mirrored: int(float64(n)*percent/100) + i%7 - 3,
+		mirrored := int(float64(n)*percent/100) + i%7 - 3
+		out = append(out, verdict.SamplingTick{At: time.Duration(i) * time.Second, Eligible: n, Mirrored: mirrored, Percent: 100 * float64(mirrored) / float64(n),
 			LowPercent: 100 * float64(low) / float64(n), HighPercent: 100 * float64(high) / float64(n)})
 	}
 	return out
@@ -137,7 +138,7 @@ func passing() *Report {
 			Routes: []summary.Group{{Name: route, Rows: 19050, NotOK: 2, Response: latencyOf(n, 1.2)}},
 			Errors: []summary.Class{{Outcome: traffic.Error, Class: "reset", Count: 5, Examples: []string{"0123456789abcdef", "1123456789abcdef"}}}, Statuses: []summary.Status{{Code: 200, Count: 115043}, {Code: 503, Count: 2}},
 			ResponseSpectrum: spectrumOf(n, 1.2), ServiceSpectrum: spectrumOf(n, 1.1), ResponseHistogram: histogramOf(n, 1.2), ServiceHistogram: histogramOf(n, 1.1), Timeline: timelineOf(30)},
-		Mesh:     &Mesh{Host: "my-app.example.com", Routes: []Route{{Name: route, To: []string{v1}, Mirrors: []Mirror{{v2, 10, 100000, 10}}}}},
+		Mesh:     &Mesh{Host: "my-app.example.com", Routes: []Route{{Name: route, To: []string{v1}, Mirrors: []Mirror{{Cluster: v2, Percent: 10, Numerator: 100000, Programmed: 10}}}}},
 		Versions: versions(),
 		Load:     "a scripted mix for 30s", Seed: 7,
 		Run: evidence.Record{Version: "1.0", Command: []string{"umbra", "run", "canary-10.yaml", "--on", "kind"}, Mesh: "kind", Transport: "epoll, 1 loop", Machine: evidence.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},

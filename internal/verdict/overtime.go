@@ -11,6 +11,7 @@ type SamplingTick struct {
 	At       time.Duration `json:"at_ns"` // its begin, from the start of the run
 	Eligible int           `json:"eligible"`
 	Mirrored int           `json:"mirrored"`
+	Percent  float64       `json:"percent"` // Mirrored of Eligible
 	// Where the programmed fraction is applied, the share of mirrored requests lies between these in 95 % of such ticks.
 	LowPercent  float64 `json:"low_percent"`
 	HighPercent float64 `json:"high_percent"`
@@ -59,7 +60,7 @@ func (o *overTime) ticks(p float64) (out []SamplingTick) {
 		}
 		low, high := stats.Band(n, p, tickBand)
 		out = append(out, SamplingTick{At: time.Duration(i) * o.width, Eligible: n, Mirrored: o.sampled[i],
-			LowPercent: 100 * float64(low) / float64(n), HighPercent: 100 * float64(high) / float64(n)})
+			Percent: 100 * float64(o.sampled[i]) / float64(n), LowPercent: 100 * float64(low) / float64(n), HighPercent: 100 * float64(high) / float64(n)})
 	}
 	return out
 }

@@ -13,6 +13,9 @@ func TestSamplingOverTime(t *testing.T) {
 		for i, k := range f.Ticks {
 			eligible, mirrored = eligible+k.Eligible, mirrored+k.Mirrored
 			share := 100 * float64(k.Mirrored) / float64(k.Eligible)
+			if k.Percent != share {
+				t.Errorf("%g %%, want %g", k.Percent, share)
+			}
 			if share < k.LowPercent || share > k.HighPercent {
 				outside++
 			}
