@@ -151,7 +151,7 @@ func (r *ruler) evenly(loose bool) {
 		r.low, r.high = first*gap, last*gap
 	}
 	for i := first; i <= last; i++ {
-		r.ticks = append(r.ticks, i*gap)
+		r.ticks = append(r.ticks, i*gap+0) // never −0
 	}
 }
 
@@ -218,12 +218,18 @@ type tickMark struct{ At, Text string }
 // layer is a series as drawn: a path for its line, one for its area, and markers.
 type layer struct {
 	Class      string
-	Line, Area string
+	Line, Area outline
 	Markers    []marker
 }
 
 // marker is a symbol with its text, which a pointer that rests on it shows.
-type marker struct{ Path, Text string }
+type marker struct {
+	Path outline
+	Text string
+}
+
+// outline is what SVG draws along. It is of our own making, and never cut.
+type outline string
 
 // classes is how many different looks there are; style.css has one for each.
 const classes = 6
@@ -314,7 +320,7 @@ func (p pen) place(x, y float64) (at [2]float64, ok bool) {
 }
 
 // line is the path of a line or of steps, in several parts where there are gaps.
-func (p pen) line() string {
+func (p pen) line() outline {
 	var b strings.Builder
 	under := false
 	for i, v := range p.Points {
@@ -337,11 +343,11 @@ func (p pen) line() string {
 		}
 		under = ok
 	}
-	return b.String()
+	return outline(b.String())
 }
 
 // area is the path around the intervals, one part for each run of points that have one.
-func (p pen) area() string {
+func (p pen) area() outline {
 	var b strings.Builder
 	var upper, lower [][2]float64
 	end := func() {
@@ -368,11 +374,11 @@ func (p pen) area() string {
 		upper, lower = append(upper, high), append(lower, low)
 	}
 	end()
-	return b.String()
+	return outline(b.String())
 }
 
 // whiskers are the intervals of points, each a line with an end to both sides.
-func (p pen) whiskers() string {
+func (p pen) whiskers() outline {
 	var b strings.Builder
 	for _, v := range p.Points {
 		if v.Interval == nil {
@@ -385,22 +391,19 @@ func (p pen) whiskers() string {
 			fmt.Fprintf(&b, "M%s %sH%sM%s %sV%sM%s %sH%s", left, coordinate(low[1]), right, coordinate(low[0]), coordinate(low[1]), coordinate(high[1]), left, coordinate(high[1]), right)
 		}
 	}
-	return b.String()
+	return outline(b.String())
 }
 
-// Where there are more points than maxMarkers, every so many-th has a marker, and about someMarkers have.
-const (
-	maxMarkers  = 64
-	someMarkers = 12
-)
+// Where there are more points than maxMarkers, about so many have a marker; those of other series have it elsewhere.
+const maxMarkers = 24
 
 func (p pen) markers() (out []marker) {
 	every := 1
-	if len(p.Points) > maxMarkers && p.Style != dots {
-		every = len(p.Points) / someMarkers
+	if p.Style != dots {
+		every = 1 + len(p.Points)/maxMarkers
 	}
 	for i, v := range p.Points {
-		if at, ok := p.place(v.X, v.Y); ok && i%every == 0 {
+		if at, ok := p.place(v.X, v.Y); ok && i%every == p.index%every {
 			out = append(out, marker{symbol(p.index, at), p.Name + ", " + p.x.text(v.X) + ": " + p.cell(v)})
 		}
 	}
@@ -411,17 +414,20 @@ func (p pen) markers() (out []marker) {
 func (p pen) cell(v point) string { return (&chart{Y: p.y.axis}).value(&p.series, v) }
 
 // symbols are the markers, by the index of the series: circle, square, triangle, diamond, cross, upright cross.
-var symbols = [classes]string{"m-3 0a3 3 0 1 0 6 0a3 3 0 1 0-6 0", "m-3-3h6v6h-6z", "m0-4l4 7h-8z", "m0-4l4 4l-4 4l-4-4z", "m-3-3l6 6m-6 0l6-6", "m-4 0h8m-4-4v8"}
+var symbols = [classes]string{"m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0", "m-2-2h4v4h-4z", "m0-3l3 5h-6z", "m0-3l3 3l-3 3l-3-3z", "m-2-2l4 4m-4 0l4-4", "m-3 0h6m-3-3v6"}
 
-func symbol(index int, at [2]float64) string {
-	return fmt.Sprintf("M%s %s%s", coordinate(at[0]), coordinate(at[1]), symbols[index%classes])
+func symbol(index int, at [2]float64) outline {
+	return outline(fmt.Sprintf("M%s %s%s", coordinate(at[0]), coordinate(at[1]), symbols[index%classes]))
 }
 
 // Sample is the marker of the i-th series for the legend, in the middle of a box of 30 by 12.
-func (c *chart) Sample(i int) string { return symbol(i, [2]float64{15, 6}) }
+func (c *chart) Sample(i int) outline { return symbol(i, [2]float64{15, 6}) }
 
 // IsBand tells whether the i-th series is an area.
 func (c *chart) IsBand(i int) bool { return c.Series[i].Style == band }
+
+// HasLine tells whether the i-th series has a line through its points.
+func (c *chart) HasLine(i int) bool { return c.Series[i].Style == line || c.Series[i].Style == step }
 
 // Described is the description.
 func (c *chart) Described() string {

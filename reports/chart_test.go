@@ -1,11 +1,9 @@
 package reports
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -82,34 +80,5 @@ func TestChartAsTable(t *testing.T) {
 		row("0", "1 (0.5 … 1.5)", "1", "", "0 … 1"), row("1", "2 (1 … 3)", "", "2 (1 … 3)", ""), row("2", "", "3", "", ""), row("3", "4", "", "", ""), row("4", "", "", "", "1 … 2")}
 	if fmt.Sprintf("%q", got.Rows) != fmt.Sprintf("%q", want) {
 		t.Errorf("%q, want %q", got.Rows, want)
-	}
-}
-
-// A page holds all of its parts, and equal charts are equal bytes.
-func TestPage(t *testing.T) {
-	var before string
-	for range 2 {
-		picture, err := fragment("chart", example())
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := page{Title: "<b>\u202e", Top: "<p>the answer</p>", Sections: []section{{"one", "First", picture}}, Foot: strings.Repeat("x", 1<<20)}
-		var b bytes.Buffer
-		if err := p.write(&b); err != nil {
-			t.Fatal(err)
-		}
-		got := b.String()
-		for _, want := range []string{`<h1>&lt;b&gt;\u202e</h1>`, "<p>the answer</p>", `<a href="#one">First</a>`, `<section id="one"`, `<svg viewBox="0 0 400 250" role="img"`, "--back: #fff;"} {
-			if !strings.Contains(got, want) {
-				t.Errorf("%s is not in %s", want, got)
-			}
-		}
-		if len(got) > 1<<15 {
-			t.Errorf("%d bytes, of a foot that is cut", len(got))
-		}
-		if before != "" && got != before {
-			t.Error("equal pages differ")
-		}
-		before = got
 	}
 }
