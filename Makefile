@@ -42,13 +42,13 @@ bench: build ## Go benchmarks, then umbra and its peers side by side (replay/ben
 oracle: ## captures of nginx with curl, wrk and h2load, as umbra and as tshark read them; needs those, and root
 	UMBRA_ORACLE=1 $(GO) test -count=1 -timeout 10m -v ./capture/oracle ./capture -run 'Tshark|Live'
 
-e2e: e2e-embedded e2e-reports e2e-cluster ## every example and every fault, by the real command, on both meshes
+e2e: e2e-embedded e2e-reports e2e-cluster ## every example and every fault, by the real command, on both meshes, and the reports
 
 e2e-embedded: build
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cmd/umbra -run '^TestE2E'
 
-e2e-reports: ## reports and histograms, held against the tools that read them; what is missing of these is told, and in CI fails
-	$(GO) test -count=1 -tags e2e -timeout 10m -v ./reports ./internal/summary -run '^TestE2E'
+e2e-reports: ## report.html in a real browser, the others by the tools that read them; what is missing of these is told, and in CI fails. UMBRA_PICTURES=DIR keeps pictures
+	$(GO) test -count=1 -tags e2e -timeout 20m -v ./reports ./internal/summary -run '^TestE2E'
 
 e2e-cluster: build ## on kind with Istio; needs a container engine, and UMBRA_* where no image can be pulled
 	$(GO) test -count=1 -tags e2e -timeout 30m -v ./cluster -run '^TestE2E'
