@@ -112,7 +112,10 @@ func (a axis) measure(values []float64, from, to float64, loose bool) *ruler {
 	if r.low > r.high {
 		r.low, r.high = 0, 1
 	}
-	if r.high-r.low < 1e-9*max(1, math.Abs(r.high)) {
+	switch {
+	case a.Scale == linear && r.low == 0 && r.high == 0: // counts of nothing
+		r.high = 1
+	case r.high-r.low < 1e-9*max(1, math.Abs(r.high)):
 		r.low, r.high = r.low-margin(a.Scale, r.low), r.high+margin(a.Scale, r.high)
 	}
 	switch a.Scale {

@@ -18,6 +18,7 @@ func TestTicks(t *testing.T) {
 		"around 10":       {axis{}, []float64{8.7, 11.2}, true, "[8 9 10 11 12]"},
 		"inside only":     {axis{}, []float64{0.5, 29.5}, false, "[10 20]"},
 		"one value":       {axis{}, []float64{10}, true, "[9 9.5 10 10.5 11]"},
+		"zeros":           {axis{Holds: []float64{0}}, []float64{0, 0}, true, "[0 0.5 1]"},
 		"none":            {axis{}, nil, true, "[0 0.5 1]"},
 		"below 0":         {axis{}, []float64{-3, 4}, true, "[-4 -2 0 2 4]"},
 		"within a decade": {axis{Scale: logarithmic}, []float64{1.2, 4.1}, true, "[1 2 5]"},
