@@ -16,6 +16,7 @@ type file struct {
 // files are all of them.
 var files = []file{
 	{evidence.Report, (*Report).WriteJSON},
+	{evidence.HTML, (*Report).HTML},
 	{evidence.Markdown, (*Report).Markdown},
 	{evidence.JUnit, (*Report).JUnit},
 	{evidence.Metrics, (*Report).Prometheus},

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"golang.org/x/net/html"
 
 	"umbra/internal/evidence"
 	"umbra/internal/impact"
@@ -103,6 +106,7 @@ func (f *facts) lead(l *Lead) {
 var extractors = map[string]func(t *testing.T, data []byte, lead []Lead) facts{
 	"text":            textFacts,
 	evidence.Report:   jsonFacts,
+	evidence.HTML:     htmlFacts,
 	evidence.Markdown: markdownFacts,
 	evidence.JUnit:    junitFacts,
 	evidence.Metrics:  prometheusFacts,
@@ -189,6 +193,77 @@ func markdownFacts(_ *testing.T, data []byte, _ []Lead) facts {
 			f.States[cells[0]] = verdict.State(cells[1])
 		}
 	}
+	return f
+}
+
+// cells are the texts of a page's tables, row by row.
+func cells(t *testing.T, data []byte) (rows [][]string) {
+	t.Helper()
+	z := html.NewTokenizer(bytes.NewReader(data))
+	inside := false
+	for {
+		switch z.Next() {
+		case html.ErrorToken:
+			if !errors.Is(z.Err(), io.EOF) {
+				t.Fatal(z.Err())
+			}
+			return rows
+		case html.StartTagToken:
+			switch name, _ := z.TagName(); string(name) {
+			case "tr", "ul":
+				rows = append(rows, nil)
+			case "td", "th", "li":
+				if len(rows) > 0 {
+					rows[len(rows)-1] = append(rows[len(rows)-1], "")
+					inside = true
+				}
+			}
+		case html.EndTagToken:
+			if name, _ := z.TagName(); slices.Contains([]string{"td", "th", "li"}, string(name)) {
+				inside = false
+			}
+		case html.TextToken:
+			if text := string(z.Text()); inside && strings.TrimSpace(text) != "" {
+				last := rows[len(rows)-1]
+				last[len(last)-1] = strings.TrimSpace(last[len(last)-1] + "|" + text)
+			}
+		}
+	}
+}
+
+func htmlFacts(t *testing.T, data []byte, lead []Lead) facts {
+	f := facts{States: map[string]verdict.State{}, Mirrors: map[string]string{}}
+	counts := map[string]string{}
+	caption := ""
+	for _, row := range cells(t, data) {
+		for i := range row {
+			row[i] = strings.TrimPrefix(row[i], "|")
+		}
+		switch {
+		case len(row) == 0:
+		case len(row) == len(lead) && f.Lead == "" && strings.Count(row[0], "|") >= 3:
+			for _, li := range row {
+				parts := strings.FieldsFunc(li, func(c rune) bool { return c == '|' })
+				f.lead(&Lead{Name: strings.TrimSpace(parts[0]), Value: strings.TrimSpace(parts[1]), Against: strings.TrimSpace(parts[2])})
+			}
+		case len(row) > 2 && row[1] == "state":
+			caption = row[0]
+		case caption == "verdict" && len(row) == 3:
+			f.States[row[0]] = verdict.State(row[1])
+		case caption == "route and mirror" && len(row) == 7:
+			f.Mirrors[row[0]] = fmt.Sprintf("%s %% of %s (%s), programmed %s", row[3], row[6], row[4], strings.Replace(row[2], " ±", " % ±", 1))
+		case row[0] == "response time, from due" && f.Response[0] == "":
+			f.Response = [3]string{row[2], row[3], row[4]}
+		case len(row) == 2:
+			caption = ""
+			if counts[row[0]] == "" {
+				counts[row[0]] = row[1]
+			}
+		default:
+			caption = ""
+		}
+	}
+	f.Requests = fmt.Sprintf("%s ok + %s error + %s timeout + %s in flight + %s unsent", counts["ok"], counts["error"], counts["timeout"], counts["in flight"], counts["unsent"])
 	return f
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/yuin/goldmark/extension"
 	goldmarkhtml "github.com/yuin/goldmark/renderer/html"
 	"golang.org/x/net/html"
+	nethtml "golang.org/x/net/html"
 
 	"umbra/internal/evidence"
 )
@@ -86,6 +87,7 @@ var guards = map[string]func(t *testing.T, got, harmless []byte){
 	"text":            guardText,
 	"terminal":        guardTerminal,
 	evidence.Report:   guardJSON,
+	evidence.HTML:     guardHTML,
 	evidence.Markdown: guardMarkdown,
 	evidence.JUnit:    guardXML,
 	evidence.Metrics:  guardPrometheus,
@@ -190,6 +192,35 @@ func elements(t *testing.T, data []byte) (out []string) {
 			out = append(out, name)
 		case xml.Directive, xml.Comment:
 			t.Errorf("%v", token)
+		}
+	}
+}
+
+// guardHTML sees that the page has the tags and the attributes of the harmless one, in their order.
+func guardHTML(t *testing.T, got, harmless []byte) {
+	if diff := cmp.Diff(tokens(t, harmless), tokens(t, got)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func tokens(t *testing.T, data []byte) (out []string) {
+	z := nethtml.NewTokenizer(bytes.NewReader(data))
+	for {
+		switch z.Next() {
+		case nethtml.ErrorToken:
+			if !errors.Is(z.Err(), io.EOF) {
+				t.Fatal(z.Err())
+			}
+			return out
+		case nethtml.StartTagToken, nethtml.EndTagToken, nethtml.SelfClosingTagToken:
+			token := z.Token()
+			name := token.Data
+			for _, a := range token.Attr {
+				name += " " + a.Key
+			}
+			out = append(out, name)
+		case nethtml.CommentToken:
+			t.Errorf("a comment: %s", z.Text())
 		}
 	}
 }

@@ -59,9 +59,6 @@ const (
 	drawn  = 8
 )
 
-// states are those that a headline may begin with.
-var states = []verdict.State{verdict.Pass, verdict.Fail, verdict.Inconclusive, verdict.Invalid, verdict.NotTested}
-
 // State is the one that the headline begins with; empty where it has none.
 func (v *view) State() verdict.State {
 	for _, s := range states {

@@ -87,7 +87,7 @@ func (v *view) ByMirror() *grid {
 	g := &grid{Caption: "Requests that each route's mirrors got", Head: []string{"route and mirror", "state", "programmed, %", "mirrored, %", "90 % interval", "mirrored", "of"}, Right: 2}
 	for _, item := range v.itemsOf(verdict.Sampling) {
 		if f := item.Sampling; f != nil {
-			g.Rows = append(g.Rows, stated(item, figure(float64(f.Numerator)/1e4), figure(f.EstimatePercent), figure(f.LowPercent)+" … "+figure(f.HighPercent),
+			g.Rows = append(g.Rows, stated(item, figure(float64(f.Numerator)/1e4)+" ± "+figure(f.WithinPoints), figure(f.EstimatePercent), figure(f.LowPercent)+" … "+figure(f.HighPercent),
 				fmt.Sprint(f.Mirrored), fmt.Sprint(f.Eligible)))
 		}
 	}
@@ -317,15 +317,15 @@ func (v *view) Shared() bool { return v.Run.Mesh == "embedded" }
 // Alone tells whether there was no mesh.
 func (v *view) Alone() bool { return v.Run.Mesh == evidence.NoMesh }
 
-// plain are the words that a shell takes as they are.
-var plain = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
+// unquoted are the words that a shell takes as they are.
+var unquoted = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
 
 // Command is what was run, as a shell takes it.
 func (v *view) Command() string {
 	words, more := bounded(v.Run.Command, listed)
 	out := make([]string, len(words))
 	for i, w := range words {
-		if out[i] = w; !plain.MatchString(w) {
+		if out[i] = w; !unquoted.MatchString(w) {
 			out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 		}
 	}

@@ -140,7 +140,7 @@ func (m *markdown) paragraph(lead, s string) {
 	text := words(s)
 	if lead = strings.TrimSpace(lead); lead != "" {
 		line += "**" + words(lead) + "** "
-	} else if first, more, _ := strings.Cut(text, " "); marker.MatchString(first) {
+	} else if first, more, _ := strings.Cut(text, " "); blockMarker.MatchString(first) {
 		text = code(first) + " " + more
 	}
 	if line += text; m.fits(line) {
@@ -186,8 +186,8 @@ func words(s string) string {
 	return strings.Join(all, " ")
 }
 
-// marker is what begins a block of Markdown, made of signs that are plain elsewhere: a list, a rule, a heading's underline.
-var marker = regexp.MustCompile(`^([-+]|[0-9]+[.)]|[-=]+)$`)
+// blockMarker is what begins a block of Markdown, made of signs that are plain elsewhere: a list, a rule, a heading's underline.
+var blockMarker = regexp.MustCompile(`^([-+]|[0-9]+[.)]|[-=]+)$`)
 
 // code is a word in code. A back-quote would end it, and a bar the cell of a table that it is in: they are shown as inert shows
 // what acts on a terminal.

@@ -10,8 +10,8 @@ import (
 	"umbra/internal/verdict"
 )
 
-// series is one of the figures of a time line.
-type series struct {
+// strand is one of the figures of a time line.
+type strand struct {
 	name  string
 	of    func(*summary.Tick) float64
 	sum   bool // of ticks joined, the sum; else the greatest
@@ -27,7 +27,7 @@ func (t sheet) timeline(l *summary.Timeline) {
 	millis := func(v float64) string { return ms(time.Duration(v)) }
 	rate := func(v float64) string { return fmt.Sprintf("%.1f", v/l.Width.Seconds()) }
 	rows := [][]string{{fmt.Sprintf("in %d ticks of %v", len(l.Ticks), l.Width), "least", "most"}}
-	for _, s := range []series{
+	for _, s := range []strand{
 		{"asked for, a second", func(k *summary.Tick) float64 { return float64(k.Asked) }, true, rate},
 		{"sent, a second", func(k *summary.Tick) float64 { return float64(k.Sent) }, true, rate},
 		{"response time p99, ms", func(k *summary.Tick) float64 { return float64(k.P99) }, false, millis},
@@ -79,7 +79,7 @@ func (t sheet) fractionTicks(f *verdict.SamplingFigures) {
 	}
 	shares := make([]float64, len(f.Ticks))
 	for i := range f.Ticks {
-		shares[i] = f.Ticks[i].Percent()
+		shares[i] = f.Ticks[i].Percent
 	}
 	line := fmt.Sprintf("%d of %d ticks of %v lie outside the band that holds 95 %% of such at the programmed fraction", f.Outside, len(f.Ticks), f.TickWidth)
 	if t.draws() {

@@ -181,8 +181,8 @@ func (m *metrics) mesh(mesh *Mesh) {
 	}
 }
 
-// items gives the items of all verdicts.
-func items(vs []verdict.Verdict) func(func(*verdict.Item) bool) {
+// itemsIn gives the items of all verdicts.
+func itemsIn(vs []verdict.Verdict) func(func(*verdict.Item) bool) {
 	return func(yield func(*verdict.Item) bool) {
 		for i := range vs {
 			for j := range vs[i].Items {
@@ -201,7 +201,7 @@ func (m *metrics) sampling(vs []verdict.Verdict) {
 	low := m.gauge("umbra_mirror_fraction_low_ratio", "Lower end of the 90 % interval of the share.")
 	high := m.gauge("umbra_mirror_fraction_high_ratio", "Upper end of the 90 % interval of the share.")
 	within := m.gauge("umbra_mirror_fraction_within_ratio", "How far from the programmed share it may lie.")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		f := item.Sampling
 		if f == nil || f.Eligible == 0 {
 			continue
@@ -220,7 +220,7 @@ func (m *metrics) integrity(vs []verdict.Verdict) {
 	requests := m.counter("umbra_integrity_requests_total", "Requests sent on a route, whose copies were looked at.")
 	compared := m.counter("umbra_integrity_compared_total", "Copies that were compared with what the primary got.")
 	failed := m.counter("umbra_integrity_failed_total", "Requests with a finding that fails.")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		if f := item.Integrity; f != nil {
 			requests(float64(f.Requests), "route", item.Route)
 			compared(float64(f.Compared), "route", item.Route)
@@ -232,7 +232,7 @@ func (m *metrics) integrity(vs []verdict.Verdict) {
 func (m *metrics) delivery(vs []verdict.Verdict) {
 	counted := m.counter("umbra_delivery_counted_total", "Copies sent to a mirror, by the gateway's own count.")
 	arrived := m.counter("umbra_delivery_arrived_total", "Copies that arrived there.")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		if f := item.Delivery; f != nil {
 			counted(float64(f.Counted), "cluster", item.Cluster)
 			arrived(float64(f.Arrived), "cluster", item.Cluster)
@@ -258,7 +258,7 @@ func (m *metrics) impact(vs []verdict.Verdict) {
 	took := m.gauge("umbra_impact_seconds", "Response time of the paired blocks, with mirroring off and on.")
 	changed := m.changes("umbra_impact", "Relative change of the response time with mirroring on, by paired blocks")
 	failed := m.changes("umbra_impact_failed", "Change of the share of failed requests with mirroring on, by paired blocks")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		f := item.Impact
 		switch {
 		case f == nil || !f.Tested:
@@ -276,7 +276,7 @@ func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 func (m *metrics) effect(vs []verdict.Verdict) {
 	changed := m.changes("umbra_direct_effect", "Relative change of the response time of mirrored requests, against those of the same run that were not mirrored")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		if f := item.Effect; f != nil && f.Gated {
 			changed(f.Change, f.Low, f.High, f.MarginPct, "route", item.Route, "percentile", number(f.Quantile))
 		}
@@ -286,7 +286,7 @@ func (m *metrics) effect(vs []verdict.Verdict) {
 func (m *metrics) harm(vs []verdict.Verdict) {
 	requests := m.counter("umbra_harm_requests_total", "Requests played against a shadow that misbehaves.")
 	failed := m.counter("umbra_harm_failed_total", "Of these, those that failed.")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		f := item.Harm
 		if f == nil {
 			continue
@@ -307,7 +307,7 @@ func (m *metrics) objectives(vs []verdict.Verdict) {
 	under := m.gauge("umbra_objective_under_seconds", "What it has to be under.")
 	share := m.gauge("umbra_objective_errors_ratio", "The share of errors that an objective is about.")
 	limit := m.gauge("umbra_objective_errors_limit_ratio", "What it may be at most.")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		o := item.Objective
 		if o == nil {
 			continue
@@ -329,7 +329,7 @@ func (m *metrics) objectives(vs []verdict.Verdict) {
 
 func (m *metrics) rate(vs []verdict.Verdict) {
 	rate := m.gauge("umbra_rate_per_second", "Requests a second that were asked for, and that were sent before the plan's end.")
-	for item := range items(vs) {
+	for item := range itemsIn(vs) {
 		if f := item.Rate; f != nil && !f.Closed {
 			rate(f.Asked, "kind", "asked")
 			rate(f.InTime, "kind", "in_time")

@@ -10,8 +10,8 @@ import (
 	"umbra/internal/verdict"
 )
 
-// page is what the sections of a report are written on. It makes strings from outside inert.
-type page interface {
+// medium is what the sections of a report are written on. It makes strings from outside inert.
+type medium interface {
 	title(s string) // of the section that follows
 	// paragraph writes s behind lead, which says what it is about. How far lead is indented says how deep it lies.
 	paragraph(lead, s string)
@@ -21,8 +21,8 @@ type page interface {
 	draws() bool                  // time lines, of letters
 }
 
-// sheet writes the sections of a report on a page, in words and tables.
-type sheet struct{ page }
+// sheet writes the sections of a report on a medium, in words and tables.
+type sheet struct{ medium }
 
 // sections are those behind the head, in the order that all formats share.
 func (t sheet) sections(r *Report) {

@@ -28,6 +28,7 @@ const (
 	HDR             = "hdr"          // the folder of the .hlog and .hgrm files
 	Log             = "umbra.log"
 	Report          = "report.json"
+	HTML            = "report.html"
 	Markdown        = "report.md"
 	JUnit           = "junit.xml"
 	Metrics         = "metrics.prom"

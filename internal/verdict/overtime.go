@@ -65,13 +65,10 @@ func (o *overTime) ticks(p float64) (out []SamplingTick) {
 	return out
 }
 
-// Percent is the share of the requests that were mirrored.
-func (k *SamplingTick) Percent() float64 { return 100 * float64(k.Mirrored) / float64(k.Eligible) }
-
 // outside counts the ticks that lie outside their band.
 func outside(ticks []SamplingTick) (n int) {
 	for i := range ticks {
-		if k := &ticks[i]; k.Percent() < k.LowPercent || k.Percent() > k.HighPercent {
+		if k := &ticks[i]; k.Percent < k.LowPercent || k.Percent > k.HighPercent {
 			n++
 		}
 	}
