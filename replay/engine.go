@@ -327,6 +327,7 @@ func (p *pauses) wait(ctx context.Context, ring *ring) {
 // loopFigures is what a loop says of itself.
 type loopFigures struct {
 	planned, retries, connections int
+	due                           int // of planned: those that became flights
 	wakeups                       int64
 	dial, tls                     handshakes
 }

@@ -59,6 +59,7 @@ type loop struct {
 	hangUp  context.CancelFunc // ends the dialing goroutines
 	arrived chan standingTCP
 	figures loopFigures
+	told    gauged
 }
 
 // How much a loop does at once.
@@ -106,6 +107,7 @@ func (l *loop) play(ctx context.Context) {
 		l.settle(ctx)
 		l.flush()
 		l.hand(false)
+		l.tell()
 	}
 }
 
@@ -255,6 +257,7 @@ func (l *loop) take(item *Item) bool {
 		}
 	}
 	l.figures.planned++
+	l.figures.due++
 	i := l.flights.take(item)
 	f := &l.flights.all[i]
 	f.due, f.taken = l.now, l.now
@@ -304,6 +307,7 @@ func (l *loop) begin(item *Item) {
 		return
 	}
 	l.figures.planned++
+	l.figures.due++
 	l.open.pushBack(l.flights, i, byDue)
 	f := &l.flights.all[i]
 	late := l.now - item.Due

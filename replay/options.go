@@ -54,6 +54,7 @@ type Options struct {
 	Source      netip.Addr    // the local address to connect from; the zero Addr leaves it to the kernel
 	Loops       int           // event loops, each with its share of the connections (0: 1)
 	Portable    bool          // the portable path also where there is a faster one
+	Gauge       *Gauge        // is told of the requests under way; may be nil
 }
 
 // DefaultQueue is how many requests wait for a connection at the most.
