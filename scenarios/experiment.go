@@ -15,6 +15,7 @@ import (
 
 	"umbra/internal/app"
 	"umbra/internal/impact"
+	"umbra/internal/live"
 	"umbra/internal/mesh"
 	"umbra/internal/pause"
 	"umbra/internal/route"
@@ -40,6 +41,7 @@ type experiment struct {
 	reliefs    int          // how often the shadow was told to let go
 	conduct    mesh.Conduct // as the apps were told last
 	quadruples int          // begun so far
+	view       live.Block   // what a Viewer is told of the next block
 }
 
 // connectIn is how long before the first due instant of a block its transport is started, so that its connections stand.
@@ -55,6 +57,7 @@ func (r *Run) experiment(ctx context.Context, running Running, k *keeping) error
 		return err
 	}
 	err = x.play(ctx)
+	r.playing(live.Part{})
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil // the record says that the run was interrupted
 	}
@@ -249,6 +252,7 @@ func (x *experiment) positives(ctx context.Context, result impact.Result) error 
 func (x *experiment) quads(ctx context.Context, kind verdict.Block, salt uint64, counted func(done int) bool) error {
 	x.seen.begin()
 	planned, done := x.said.Quadruples, 0
+	x.view = live.Block{Experiment: describeBlocks(&kind), Of: planned * impact.Blocks, Quadruples: planned}
 	most := planned + (planned+1)/2
 	orders := slices.Concat(impact.Orders(planned, x.Scenario.Load.Seed^salt), impact.Orders(most-planned, x.Scenario.Load.Seed^salt^1))
 	if x.said.Buildup {
@@ -260,8 +264,10 @@ func (x *experiment) quads(ctx context.Context, kind verdict.Block, salt uint64,
 			return err
 		}
 		if !counts {
+			x.view.Of += impact.Blocks
 			continue
 		}
+		x.view.Done++
 		if done++; counted != nil && counted(done) {
 			return nil
 		}
@@ -364,10 +370,20 @@ func (x *experiment) block(ctx context.Context, b *verdict.Block, l blockLoad) e
 	b.Planned = x.planned(l)
 	x.said.Blocks = append(x.said.Blocks, *b)
 	x.seen.watch = l.watch
+	x.showBlock(begin, l, arm)
 	if err := x.keeping.play(ctx, transport, x.plan(l, begin, b, arm), &x.seen); err != nil {
 		return err
 	}
 	return ctx.Err()
+}
+
+// showBlock tells the Viewer of a block that begins.
+func (x *experiment) showBlock(begin time.Duration, l blockLoad, arm string) {
+	x.view.Number++
+	x.view.Arm = arm
+	part, block := live.PartOf(x.keeping.start, begin, l.stages, 0), x.view
+	part.Block = &block
+	x.playing(part)
 }
 
 // sending are the transport's options for a block: the scenario's, with as much memory as a block can need.
@@ -550,6 +566,7 @@ func (x *experiment) saturate(ctx context.Context) error {
 		return err
 	}
 	x.Watcher.Step(fmt.Sprintf("how much the mesh takes: a closed loop for %v, recorded as a warm-up", saturateFor))
+	x.playing(live.Part{Start: x.keeping.start, Begin: begin, Closed: true, Span: saturateFor})
 	answered := 0
 	count := counter{next: x.keeping.recording, count: func(r *traffic.Result) bool {
 		return r.Outcome == traffic.OK && r.Status < 500 && r.LastByte >= begin+saturateFrom && r.LastByte < begin+saturateFor

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"umbra/internal/impact"
+	"umbra/internal/live"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
@@ -202,6 +203,7 @@ func (x *experiment) look(ctx context.Context, cell verdict.Cell, m *route.Manif
 	if err := x.behave(ctx, mesh.Conduct{Shadow: shadowOf(cell.Shadow)}); err != nil {
 		return false, false, err
 	}
+	x.view = live.Block{Experiment: "looking for harm: " + describeLook(cell), Of: harmQuadruples * impact.Blocks, Quadruples: harmQuadruples}
 	first := len(x.said.Blocks)
 	tally := counted{on: map[int]bool{}}
 	for _, order := range impact.Orders(2, x.Scenario.Load.Seed^uint64(number)) {

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"umbra/internal/evidence"
+	"umbra/internal/live"
 	"umbra/internal/mesh"
 	"umbra/internal/route"
 	"umbra/internal/traffic"
 	"umbra/replay"
 )
 
-// Watcher sees a run go on. Its methods are called from one goroutine at a time.
+// Watcher sees a run go on. Its methods may be called concurrently, each from one goroutine at a time.
 type Watcher interface {
 	Step(text string)              // a step of the run begins
 	Results(rows []traffic.Result) // requests ended; the rows are not the watcher's
@@ -37,6 +38,7 @@ type Run struct {
 	Shared    bool     // client and mesh run on the same CPUs
 	Dir       string   // the run folder, which exists
 	Watcher   Watcher
+	Counts    bool            // the gateway's counters are read once a second while the stages are played, for a Viewer
 	AccessLog bool            // the gateways' logs are kept, where the mesh has such
 	Record    evidence.Record // what the caller knows; the run fills in the rest
 
@@ -218,7 +220,11 @@ func (r *Run) replay(ctx context.Context, running Running) error {
 	if err != nil {
 		return err
 	}
+	r.playing(live.PartOf(k.start, 0, r.Scenario.stages(), r.Scenario.Demand().For))
+	stop := r.count(ctx, running)
 	err = k.play(ctx, transport, r.Scenario.Plan(), k.recording)
+	stop()
+	r.playing(live.Part{})
 	if err == nil && ctx.Err() == nil {
 		r.failed = r.experiment(ctx, running, k) // what was played is collected all the same
 	}
@@ -233,6 +239,9 @@ func (r *Run) collect(ctx context.Context, running Running) error {
 	r.Watcher.Step("waiting until the mirrors have ended")
 	after, drained, failed := drain(ctx, running, mirrorClusters(r.Scenario.Table), r.Scenario.Drain)
 	r.Record.Drained = drained && failed == nil
+	if failed == nil {
+		r.counted(after.Counters)
+	}
 	r.Watcher.Step("collecting receipts")
 	err := errors.Join(failed, r.receipts(ctx, running)) // a gateway that has gone takes no receipts with it
 	r.told(running)

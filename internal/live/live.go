@@ -132,8 +132,8 @@ func (s *State) Step(text string) {
 	s.step = plain(text)
 }
 
-// Playing tells what is played now; an empty Part: nothing. What the gateway mirrors in blocks is counted no more: an experiment
-// has it on and off.
+// Playing tells what is played now; an empty Part: nothing. From the first block, and from the closed loop before it, on nothing counts for
+// the mirrored share: an experiment has mirroring on and off.
 func (s *State) Playing(p Part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,6 +146,8 @@ func (s *State) Playing(p Part) {
 		b := *p.Block
 		b.Experiment, b.Arm = plain(b.Experiment), plain(b.Arm)
 		p.Block = &b
+	}
+	if p.Block != nil || p.Closed {
 		s.mirrored.closed = true
 	}
 	s.part = p
@@ -172,13 +174,6 @@ func (s *State) cut(at time.Duration) {
 			l.To, l.For = l.rate(since), since
 		}
 	}
-}
-
-// Aside tells that what is played from now on says nothing of the mirrored share.
-func (s *State) Aside() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mirrored.closed = true
 }
 
 // Over tells that the run has ended.

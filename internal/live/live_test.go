@@ -213,7 +213,7 @@ func TestMirroredIsOfWhatWasSentBeforeTheReading(t *testing.T) {
 		t.Error(d)
 	}
 	b.Counted(320)
-	b.Aside()
+	b.Playing(Part{Start: start, Begin: 6 * time.Second, Closed: true, Span: time.Second})
 	b.Counted(9999)
 	want = &Mirrored{Requests: 601, Mirrored: 320, Configured: .5}
 	if d := gocmp.Diff(want, b.at(8*time.Second).Mirrored); d != "" {
