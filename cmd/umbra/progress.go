@@ -4,47 +4,55 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-
-	"umbra/internal/traffic"
+	"umbra/internal/live"
+	"umbra/replay"
 )
 
-// progress shows a run on standard error, and keeps its steps in umbra.log: a bar on a terminal, plain lines elsewhere.
+// tellEvery is how often a line tells of the load: in umbra.log, and where standard error is no terminal there too.
+const tellEvery = 5 * time.Second
+
+// progress shows a run on standard error, and keeps what it says in umbra.log. It is a scenarios.Viewer. Close it.
 type progress struct {
-	mu    sync.Mutex
-	out   io.Writer
-	log   io.Writer
-	span  time.Duration // of the plan; 0 where it is unknown
-	bars  *mpb.Progress
-	bar   *mpb.Bar
-	line  atomic.Pointer[string] // what the bar says; mpb's goroutine reads it
-	told  time.Time
-	due   time.Duration
-	ended int
-	bad   int
+	*live.State
+	gauge replay.Gauge // for the run's transports
+
+	mu      sync.Mutex
+	out     io.Writer
+	log     io.Writer
+	begun   bool     // the load has
+	display *display // nil: lines are told
+	page    *live.Server
+	stop    chan struct{} // ends the teller
+	teller  sync.WaitGroup
 }
 
-// How often plain lines, and the bar, tell how far the load is.
-const (
-	tellEvery = 5 * time.Second
-	drawEvery = 100 * time.Millisecond
-)
+// newProgress shows a run, whose gauge is the progress's own.
+func newProgress(out, log io.Writer, run live.Run) *progress {
+	p := &progress{out: out, log: log, stop: make(chan struct{})}
+	run.Gauge = &p.gauge
+	p.State = live.New(run)
+	return p
+}
 
-func newProgress(out, log io.Writer, span time.Duration) *progress {
-	return &progress{out: out, log: log, span: span}
+// serve shows the run on a page, too, where there is a listener for one.
+func (p *progress) serve(o *liveOptions) {
+	if o.listener == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.page = live.Serve(o.listener, p.State)
+	p.say("the run is shown at " + p.page.URL() + " while it goes on")
 }
 
 // Step implements scenarios.Watcher.
 func (p *progress) Step(text string) {
+	p.State.Step(text)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endBar()
 	p.say(text)
-	p.told = time.Now()
 }
 
 // Note keeps what is of no concern to who watches.
@@ -55,7 +63,10 @@ func (p *progress) Note(text string) {
 }
 
 func (p *progress) say(text string) {
-	fmt.Fprintln(p.out, "umbra:", text)
+	line := "umbra: " + live.Plain(text) + "\n"
+	if p.display == nil || !p.display.print(line) {
+		io.WriteString(p.out, line)
+	}
 	p.note(text)
 }
 
@@ -63,64 +74,69 @@ func (p *progress) note(text string) {
 	fmt.Fprintln(p.log, time.Now().UTC().Format(time.RFC3339Nano), text)
 }
 
-// Results implements scenarios.Watcher.
-func (p *progress) Results(rows []traffic.Result) {
+// Playing implements scenarios.Viewer. With the first load the display begins, and the telling.
+func (p *progress) Playing(part live.Part) {
+	p.State.Playing(part)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended += len(rows)
-	for i := range rows {
-		p.due = max(p.due, rows[i].Due)
-		if rows[i].Outcome != traffic.OK {
-			p.bad++
-		}
-	}
-	every := tellEvery
-	bar := p.span > 0 && p.due <= p.span && isTerminal(p.out)
-	if bar {
-		every = drawEvery
-	}
-	if time.Since(p.told) < every {
+	if p.begun {
 		return
 	}
-	p.told = time.Now()
-	if bar {
-		p.show()
-	} else {
-		p.say(p.state())
+	p.begun = true
+	if terminal := drawable(p.out); terminal != nil {
+		p.display = newDisplay(terminal, p.State)
+	}
+	p.teller.Go(p.tell)
+}
+
+// tell tells of the load until the end.
+func (p *progress) tell() {
+	ticks := time.NewTicker(tellEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+		case <-p.stop:
+			return
+		}
+		x := p.Snapshot()
+		p.mu.Lock()
+		if p.display == nil {
+			p.say(x.Line())
+		} else {
+			p.note(x.Line())
+		}
+		p.mu.Unlock()
 	}
 }
 
-func (p *progress) state() string {
-	at := p.due.Round(100 * time.Millisecond).String()
-	if p.due <= p.span { // paired blocks come behind the plan
-		at += fmt.Sprintf(" of %v", p.span)
-	}
-	return fmt.Sprintf("%d requests ended, %d of them not ok, %s", p.ended, p.bad, at)
-}
-
-func (p *progress) show() {
-	state := p.state()
-	p.line.Store(&state)
-	if p.bar == nil {
-		p.bars = mpb.New(mpb.WithOutput(p.out), mpb.WithWidth(60))
-		p.bar = p.bars.New(int64(p.span), mpb.BarStyle(), mpb.BarRemoveOnComplete(),
-			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + *p.line.Load() })))
-	}
-	p.bar.SetCurrent(int64(p.due))
-}
-
-func (p *progress) endBar() {
-	if p.bar != nil {
-		p.bar.Abort(true)
-		p.bar = nil
-		p.bars.Wait()
-		p.note(p.state())
-	}
-}
-
-// Close ends the bar.
+// Close ends the display and the page; what is said behind it are plain lines.
 func (p *progress) Close() {
 	p.mu.Lock()
+	select {
+	case <-p.stop:
+		p.mu.Unlock()
+		return
+	default:
+	}
+	close(p.stop)
+	p.mu.Unlock()
+	p.teller.Wait()
+	p.Over()
+	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endBar()
+	if p.display != nil {
+		p.display.end()
+		p.display = nil
+	}
+	if p.page != nil {
+		if err := p.page.Close(); err != nil {
+			p.note("the page of the run: " + err.Error())
+		}
+		p.page = nil
+	}
+	if p.begun {
+		x := p.Snapshot()
+		p.note(x.Line())
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"umbra/internal/evidence"
+	"umbra/internal/live"
 	"umbra/internal/traffic"
 	"umbra/replay"
 	"umbra/scenarios"
@@ -50,6 +52,7 @@ type replayOptions struct {
 
 	results, out string
 	plan, json   bool
+	live         liveOptions
 }
 
 const replayHelp = `Replay a traffic file, or the one request that URL names, against any URL: an open loop at a rate
@@ -145,6 +148,7 @@ func (o *replayOptions) requestFlags(c *cobra.Command) {
 	f.BoolVar(&o.plan, "plan", false, "print the plan as JSON Lines, and send nothing")
 	f.StringVar(&o.results, "results", "all", "all: a row for each request in results.arrows; none: histograms and totals only")
 	f.StringVar(&o.out, "out", "", "the folder for the run, new or empty (default runs/replay-<UTC time>)")
+	o.live.add(c)
 	jsonFlag(c, &o.json)
 }
 
@@ -170,10 +174,10 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 	if err := how.Check(load.demand(how.Reuse)); err != nil {
 		return err
 	}
-	transport, err := replay.New(how)
-	if err != nil {
+	if err := o.live.listen(); err != nil {
 		return err
 	}
+	defer o.live.close()
 	dir, err := newFolder(o.out, "replay")
 	if err != nil {
 		return err
@@ -181,7 +185,7 @@ func (o *replayOptions) run(c *cobra.Command, args []string) error {
 	if err := o.announce(c.ErrOrStderr(), load, how, target, dir); err != nil {
 		return err
 	}
-	answered, err := o.play(c.Context(), load, transport, o.record(load, how, transport.Name()), target, dir, c.ErrOrStderr())
+	answered, err := o.play(c.Context(), load, how, target, dir, c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -256,10 +260,7 @@ func (o *replayOptions) check(c *cobra.Command, file string, target *url.URL) er
 			return fmt.Errorf("--%s %q is not one of %s", choice.flag, choice.value, strings.Join(choice.words, ", "))
 		}
 	}
-	if err := o.checkPick(); err != nil {
-		return err
-	}
-	return o.checkConnections()
+	return cmp.Or(o.checkPick(), o.live.check(), o.checkConnections())
 }
 
 // checkPick checks what of a traffic file is replayed.
@@ -332,7 +333,7 @@ func (o *replayOptions) idle(c *cobra.Command, file string, secure bool) error {
 		{o.reuse == string(replay.Fresh), []string{"streams"}, "goes only without --reuse fresh, whose connections have one request each"},
 		{c.Flags().Changed("quantum") && o.quantum > 0, []string{"precise"}, "sends each request at its instant, and --quantum several at once: give one"},
 		{o.body != "", []string{"body-file"}, "and --body do not go together: give one"},
-		{o.plan, []string{"out", "json", "results"}, "goes only without --plan, which sends nothing and makes no folder"},
+		{o.plan, []string{"out", "json", "results", "live"}, "goes only without --plan, which sends nothing and makes no folder"},
 	} {
 		for _, name := range rule.flags {
 			if rule.idle && c.Flags().Changed(name) {
@@ -643,20 +644,30 @@ func printPlan(ctx context.Context, w io.Writer, plan replay.Plan) error {
 }
 
 // play sends the plan and leaves the evidence in the folder; answered says whether any request was.
-func (o *replayOptions) play(ctx context.Context, l *offer, transport replay.Transport, rec evidence.Record, target *url.URL, dir string, stderr io.Writer) (answered bool, err error) {
+func (o *replayOptions) play(ctx context.Context, l *offer, how replay.Options, target *url.URL, dir string, stderr io.Writer) (answered bool, err error) {
 	log, err := openLog(dir)
 	if err != nil {
 		return false, err
 	}
 	defer log.Close()
-	watch := newProgress(stderr, log, l.span)
+	watch := newProgress(stderr, log, live.Run{Title: "replay against " + target.String(), Folder: dir})
 	defer watch.Close()
+	watch.serve(&o.live)
+	how.Gauge = &watch.gauge
+	transport, err := replay.New(how)
+	if err != nil {
+		return false, err
+	}
+	rec := o.record(l, how, transport.Name())
 	start := time.Now().Add(scenarios.StartIn)
 	rec.Started = start.UTC()
 	if err := rec.Write(dir); err != nil {
 		return false, broken(err)
 	}
 	watch.Step(fmt.Sprintf("replaying against %s", target))
+	part := live.PartOf(start, 0, l.stages, l.span)
+	part.Closed = how.Until > 0
+	watch.Playing(part)
 	figures, err := scenarios.Keep(ctx, dir, &rec, transport, l.plan, start, watch.Results)
 	rec.Ended, rec.Finished, rec.Interrupted = time.Now().UTC(), err == nil, ctx.Err() != nil
 	return len(figures.Statuses) > 0, broken(errors.Join(err, rec.Write(dir)))

@@ -14,6 +14,7 @@ import (
 
 	"umbra/capture"
 	"umbra/internal/evidence"
+	"umbra/internal/live"
 	"umbra/internal/mesh"
 	"umbra/internal/traffic"
 	"umbra/replay"
@@ -22,6 +23,7 @@ import (
 
 type runOptions struct {
 	mesh    meshOptions
+	live    liveOptions
 	out     string
 	faults  []string
 	shadow  string
@@ -69,6 +71,7 @@ for every mode, also with the scenario's own requests; the experiment itself has
 	c.Flags().BoolVar(&o.nightly, "nightly", false, "play the controls of scenarios that say checks.impact.controls: nightly")
 	c.Flags().StringVar(&o.keep, "keep", "never", "keep what the run made of the mesh: always (--keep alone), failed (where the run did not pass), never; the embedded mesh cannot be kept")
 	c.Flags().Lookup("keep").NoOptDefVal = "always"
+	o.live.add(c)
 	jsonFlag(c, &o.json)
 	return c
 }
@@ -78,6 +81,10 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.live.listen(); err != nil {
+		return err
+	}
+	defer o.live.close()
 	dir := ""
 	s, err := load(c.Context(), file, func(name string) (string, error) {
 		dir, err = newFolder(o.out, name)
@@ -95,8 +102,9 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 		return err
 	}
 	defer log.Close()
-	watch := newProgress(c.ErrOrStderr(), log, s.Duration())
+	watch := newProgress(c.ErrOrStderr(), log, live.Run{Title: s.Name, Folder: dir, Shares: s.MirrorShares()})
 	defer watch.Close()
+	watch.serve(&o.live)
 	m := o.mesh.mesh(watch.Step, watch.Note)
 	status, err := o.playOn(c, m, s, faults, dir, watch)
 	keep := o.keep == "always" || o.keep == "failed" && (err != nil || status != exitPassed)
@@ -114,7 +122,9 @@ func (o *runOptions) run(c *cobra.Command, file string) error {
 
 // playOn plays and judges, and gives the exit status that it comes to.
 func (o *runOptions) playOn(c *cobra.Command, m provided, s *scenarios.Scenario, faults mesh.Faults, dir string, watch *progress) (int, error) {
-	if err := o.play(c.Context(), m, s, faults, dir, watch); err != nil {
+	err := o.play(c.Context(), m, s, faults, dir, watch)
+	watch.Close() // the report comes
+	if err != nil {
 		if c.Context().Err() != nil && errors.Is(err, context.Canceled) {
 			return exitInterrupted, statusError{exitInterrupted, fmt.Errorf("interrupted; what the run left is in %s", dir)}
 		}
@@ -177,7 +187,7 @@ func ingest(ctx context.Context, s *scenarios.Scenario, dir string) error {
 }
 
 func (o *runOptions) check(c *cobra.Command) (mesh.Faults, error) {
-	if err := o.mesh.check(c, onEmbedded, onKind, onExisting); err != nil {
+	if err := errors.Join(o.mesh.check(c, onEmbedded, onKind, onExisting), o.live.check()); err != nil {
 		return mesh.Faults{}, err
 	}
 	if !slices.Contains([]string{"always", "failed", "never"}, o.keep) {
@@ -199,11 +209,13 @@ func (o *runOptions) check(c *cobra.Command) (mesh.Faults, error) {
 func (o *runOptions) play(ctx context.Context, m provided, s *scenarios.Scenario, faults mesh.Faults, dir string, watch *progress) error {
 	run := scenarios.Run{
 		Scenario: s, Mesh: m, Faults: faults, Dir: dir, Watcher: watch, AccessLog: o.mesh.settings.AccessLog,
+		Counts:  o.mesh.on == onEmbedded || o.live.address != "", // in this process a reading costs some microseconds
 		Nightly: o.nightly, Looks: o.looks(s), Buffers: o.mesh.on == onEmbedded, Shared: o.mesh.on != onExisting,
 		Transport: func(how replay.Options) (replay.Transport, error) {
 			if err := how.Check(s.Demand()); err != nil {
 				return nil, err
 			}
+			how.Gauge = &watch.gauge
 			return replay.New(how)
 		},
 		Record: record(o.mesh.on, replay.PathName(false)),

@@ -4,6 +4,7 @@ package live
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,7 +122,7 @@ type leg struct {
 
 // New begins the state of a run.
 func New(run Run) *State {
-	run.Title, run.Folder = plain(run.Title), plain(run.Folder)
+	run.Title, run.Folder = Plain(run.Title), Plain(run.Folder)
 	return &State{run: run, now: time.Now, classes: map[classKey]int{}, mirrored: mirroring{shares: run.Shares}}
 }
 
@@ -129,7 +130,7 @@ func New(run Run) *State {
 func (s *State) Step(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.step = plain(text)
+	s.step = Plain(text)
 }
 
 // Playing tells what is played now; an empty Part: nothing. From the first block, and from the closed loop before it, on nothing counts for
@@ -144,7 +145,7 @@ func (s *State) Playing(p Part) {
 	}
 	if p.Block != nil {
 		b := *p.Block
-		b.Experiment, b.Arm = plain(b.Experiment), plain(b.Arm)
+		b.Experiment, b.Arm = Plain(b.Experiment), Plain(b.Arm)
 		p.Block = &b
 	}
 	if p.Block != nil || p.Closed {
@@ -181,6 +182,7 @@ func (s *State) Over() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.part, s.over = Part{}, true
+	s.mirrored.settle(math.MaxInt64) // all rows have come
 }
 
 // Results counts requests that have ended. The rows are not kept.
@@ -280,14 +282,15 @@ type Class struct {
 }
 
 // failures are the classes, the most frequent first.
-func (s *State) failures() (out []Class) {
+func (s *State) failures() []Class {
 	s.enter()
+	out := []Class{}
 	for key, n := range s.classes {
 		what := string(key.outcome) + " " + key.error
 		if key.status > 0 {
 			what = "status " + strconv.Itoa(key.status)
 		}
-		out = append(out, Class{plain(what), n})
+		out = append(out, Class{Plain(what), n})
 	}
 	slices.SortFunc(out, func(a, b Class) int { return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.What, b.What)) })
 	return out

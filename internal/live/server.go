@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -58,26 +59,22 @@ const (
 	endTimeout  = time.Second // for answers under way at the end
 )
 
-// Serve serves the page of a run on loopback. Close it.
-func Serve(at netip.AddrPort, state *State) (*Server, error) {
-	listener, err := net.Listen("tcp", at.String())
-	if err != nil {
-		return nil, err
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
+// Serve serves the page of a run to those who connect to an Address. It owns the listener. Close it.
+func Serve(listener net.Listener, state *State) *Server {
 	s := &Server{listener: netutil.LimitListener(listener, connections), served: make(chan error, 1)}
+	at := listener.Addr().(*net.TCPAddr).AddrPort()
 	for _, name := range []string{at.Addr().String(), "localhost"} {
-		s.hosts = append(s.hosts, net.JoinHostPort(name, strconv.Itoa(port)))
-		if port == 80 {
-			s.hosts = append(s.hosts, name)
-		}
+		s.hosts = append(s.hosts, net.JoinHostPort(name, strconv.Itoa(int(at.Port()))))
+	}
+	if at.Port() == 80 { // browsers leave it out
+		s.hosts = append(s.hosts, strings.TrimSuffix(s.hosts[0], ":80"), "localhost")
 	}
 	pages := http.NewServeMux()
 	pages.HandleFunc("GET /{$}", page(state))
 	pages.HandleFunc("GET /state.json", stateJSON(state))
 	s.server = &http.Server{Handler: s.guard(pages), ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, IdleTimeout: ioTimeout, MaxHeaderBytes: headerBytes}
 	go func() { s.served <- s.server.Serve(s.listener) }()
-	return s, nil
+	return s
 }
 
 // URL is where the page is.

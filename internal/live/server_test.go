@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"runtime"
 	"strings"
@@ -37,11 +36,11 @@ func TestAddressIsOfLoopback(t *testing.T) {
 
 func serve(t *testing.T, s *State) *Server {
 	t.Helper()
-	server, err := Serve(netip.MustParseAddrPort("127.0.0.1:0"), s)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server
+	return Serve(listener, s)
 }
 
 // ask asks the server, under a name.

@@ -23,7 +23,10 @@ func (x *Snapshot) Rows() []Row {
 	if x.Place != nil {
 		rows = append(rows, Row{Name: "rate", Value: x.rates()})
 	}
-	rows = append(rows, Row{Name: "response", Value: x.responses()}, Row{Name: "requests", Value: x.requests(), Bad: x.NotOK > 0})
+	if x.Place != nil && x.Answered != nil {
+		rows = append(rows, Row{Name: "response", Value: quantiles(x.Window.Response) + x.window()})
+	}
+	rows = append(rows, Row{Name: "so far", Value: quantiles(x.SoFar) + " in the stages"}, Row{Name: "requests", Value: x.requests(), Bad: x.NotOK > 0})
 	if x.NotOK > 0 {
 		rows = append(rows, Row{Name: "not ok", Value: x.whatFailed(), Bad: true})
 	}
@@ -93,23 +96,16 @@ func (p *Place) stage() string {
 }
 
 func (x *Snapshot) rates() string {
-	if x.Answered == nil {
+	switch {
+	case x.Answered == nil:
 		return "no second is over yet"
+	case x.Asked == nil:
+		return rate(*x.Answered) + " answered" + x.window()
 	}
-	window := fmt.Sprintf("in the last %s", seconds(x.Window.To-x.Window.From))
-	if x.Asked == nil {
-		return fmt.Sprintf("%s answered %s", rate(*x.Answered), window)
-	}
-	return fmt.Sprintf("%s asked, %s answered %s", rate(*x.Asked), rate(*x.Answered), window)
+	return fmt.Sprintf("%s asked, %s answered%s", rate(*x.Asked), rate(*x.Answered), x.window())
 }
 
-func (x *Snapshot) responses() string {
-	soFar := quantiles(x.SoFar) + " in the stages so far"
-	if x.Answered == nil || x.Place == nil {
-		return soFar
-	}
-	return fmt.Sprintf("%s in the last %s; %s", quantiles(x.Window.Response), seconds(x.Window.To-x.Window.From), soFar)
-}
+func (x *Snapshot) window() string { return " in the last " + seconds(x.Window.To-x.Window.From) }
 
 func quantiles(t summary.Times) string {
 	if t.N == 0 {
@@ -145,7 +141,7 @@ func (x *Snapshot) mirrored() string {
 	if m == nil {
 		return ""
 	}
-	return fmt.Sprintf("%.2f %% of %d, configured %.4g %%, by the gateway's count so far", 100*m.Share(), m.Requests, 100*m.Configured)
+	return fmt.Sprintf("%.2f %% of %d by the gateway's count so far, configured %.4g %%", 100*m.Share(), m.Requests, 100*m.Configured)
 }
 
 func rate(r float64) string {
@@ -175,9 +171,9 @@ func or(a, b string) string {
 // longest is how many characters are shown of a text from outside.
 const longest = 300
 
-// plain makes a text harmless wherever it is shown: in the place of what a terminal or a browser would act on, control characters and those
+// Plain makes a text harmless wherever it is shown: in the place of what a terminal or a browser would act on, control characters and those
 // that turn the direction of writing, stands U+FFFD.
-func plain(s string) string {
+func Plain(s string) string {
 	if len(s) > 4*longest {
 		s = s[:4*longest]
 	}
