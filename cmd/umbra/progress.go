@@ -52,7 +52,7 @@ func (p *progress) Step(text string) {
 	p.State.Step(text)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.say(text)
+	p.say(live.Plain(text))
 }
 
 // Note keeps what is of no concern to who watches.
@@ -62,8 +62,9 @@ func (p *progress) Note(text string) {
 	p.note(text)
 }
 
+// say tells a text that is plain.
 func (p *progress) say(text string) {
-	line := "umbra: " + live.Plain(text) + "\n"
+	line := "umbra: " + text + "\n"
 	if p.display == nil || !p.display.print(line) {
 		io.WriteString(p.out, line)
 	}

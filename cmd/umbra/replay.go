@@ -59,7 +59,8 @@ const replayHelp = `Replay a traffic file, or the one request that URL names, ag
 or through stages, or with --rate max a closed loop. No mesh is needed, and none is judged. Each
 request is timed from the instant it was due, so a server that stops shows in the percentiles; the
 report gives the latency distribution, what became of every request, and umbra's own lag. The
-folder gets a row for each planned request, HDR histograms and the report.
+folder gets a row for each planned request, HDR histograms and the report. While it goes on, standard
+error shows how it goes, and with --live :0 a page on loopback does.
 
 The requests of a traffic file are sent in their order, from its begin again when it is over, to
 URL's host; without --rate and --stages they are sent once, as they were captured.

@@ -44,6 +44,11 @@ judge. The folder of the run holds all evidence; "umbra verify" judges it again.
 The first Ctrl-C ends the load, and what was done is judged and marked partial; the second leaves
 at once.
 
+While it goes on, standard error shows the stage, the rate asked and achieved, latency, errors, what
+is in flight and what was mirrored by the gateway's count: drawn anew on a terminal, a line every 5
+seconds elsewhere. --live :0 shows the same on a page, to this machine alone; it has a real gateway's
+counters read once a second, but not in the paired blocks.
+
 Faults make the embedded mesh misbehave, so that the verdicts can be seen to fail:
   fraction=12        mirror 12 % in place of what is configured           fails Sampling
   drop=0.005         lose that share of the mirrored requests             fails Delivery

@@ -117,7 +117,8 @@ type classKey struct {
 // leg is one with the instant of the run at which it begins.
 type leg struct {
 	Leg
-	begin time.Duration
+	begin  time.Duration
+	closed bool // it is a closed loop, which asks for no rate
 }
 
 // New begins the state of a run.
@@ -161,8 +162,11 @@ func (s *State) Playing(p Part) {
 	}
 	s.cut(at)
 	s.asked = slices.DeleteFunc(s.asked, func(l leg) bool { return l.begin+l.For+time.Minute < at })
+	if p.Closed {
+		s.asked = append(s.asked, leg{Leg: Leg{For: p.Span}, begin: at, closed: true})
+	}
 	for _, l := range p.Legs {
-		s.asked = append(s.asked, leg{l, at})
+		s.asked = append(s.asked, leg{Leg: l, begin: at})
 		at += l.For
 	}
 }

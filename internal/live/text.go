@@ -169,7 +169,7 @@ func or(a, b string) string {
 }
 
 // longest is how many characters are shown of a text from outside.
-const longest = 300
+const longest = 600
 
 // Plain makes a text harmless wherever it is shown: in the place of what a terminal or a browser would act on, control characters and those
 // that turn the direction of writing, stands U+FFFD.
