@@ -203,10 +203,11 @@ func (x *experiment) look(ctx context.Context, cell verdict.Cell, m *route.Manif
 	if err := x.behave(ctx, mesh.Conduct{Shadow: shadowOf(cell.Shadow)}); err != nil {
 		return false, false, err
 	}
-	x.view = live.Block{Experiment: "looking for harm: " + describeLook(cell), Of: harmQuadruples * impact.Blocks, Quadruples: harmQuadruples}
+	x.view = live.Block{Experiment: "looking for harm: " + describeLook(cell)}
 	first := len(x.said.Blocks)
 	tally := counted{on: map[int]bool{}}
-	for _, order := range impact.Orders(2, x.Scenario.Load.Seed^uint64(number)) {
+	for i, order := range impact.Orders(2, x.Scenario.Load.Seed^uint64(number)) {
+		x.view.Quadruples, x.view.Of = i+1, (i+1)*impact.Blocks
 		if err := x.lookQuad(ctx, verdict.Block{Experiment: verdict.Harm, Cell: number}, order, cell, upload, &tally); err != nil {
 			return false, false, err
 		}
