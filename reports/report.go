@@ -16,6 +16,7 @@ import (
 	"umbra/internal/arrivals"
 	"umbra/internal/evidence"
 	"umbra/internal/host"
+	"umbra/internal/runs"
 	"umbra/internal/summary"
 	"umbra/internal/verdict"
 )
@@ -44,6 +45,8 @@ type Report struct {
 	Mesh     *Mesh           `json:"mesh,omitempty"`
 	Load     string          `json:"load,omitempty"` // what was played, in a few words
 	Seed     uint64          `json:"seed,omitempty"`
+	// Digests tell whether two runs were of the same scenario; nil where there was none.
+	Digests  *runs.Digests   `json:"digests,omitempty"`
 	Warnings []string        `json:"warnings,omitempty"`
 	Run      evidence.Record `json:"run"`
 }

@@ -18,6 +18,7 @@ import (
 	"umbra/internal/evidence"
 	"umbra/internal/host"
 	"umbra/internal/impact"
+	"umbra/internal/runs"
 	"umbra/internal/summary"
 	"umbra/internal/traffic"
 	"umbra/internal/verdict"
@@ -53,7 +54,7 @@ func sample() *Report {
 			Routes:           []summary.Group{{Name: "", Rows: 1, Response: l}, {Name: "shop/my-app/" + strings.Repeat("a-long-name-", 12), Rows: 999, Response: l}},
 			Errors:           []summary.Class{{Outcome: traffic.Timeout, Class: "timeout_headers", Count: 1, Examples: []string{"0123456789abcdef"}}},
 			Statuses:         []summary.Status{{Code: 200, Count: 995}, {Code: 503, Count: 3}},
-			ResponseSpectrum: spectrumOf(1000, 1.5), ServiceSpectrum: spectrumOf(1000, 1.4), ResponseHistogram: histogramOf(1000, 1.5), ServiceHistogram: histogramOf(1000, 1.4), Timeline: timelineOf(13)},
+			ResponseSpectrum: spectrumOf(1000, 1.5), ServiceSpectrum: spectrumOf(1000, 1.4), ResponseHistogram: histogramOf(1000, 1.5), ServiceHistogram: histogramOf(1000, 1.4), Timeline: timelineOf(13), Judged: summary.Counts{Rows: 1000, NotOK: 2, Failed: 3}},
 		Mesh: &Mesh{Host: "my-app.example.com", Routes: []Route{
 			{Name: "shop/my-app/all", To: []string{"outbound|80|v1|my-app.shop.svc.cluster.local"}, Mirrors: []Mirror{{Cluster: v2, Percent: 10, Numerator: 100000, Programmed: 10}, {Cluster: strings.Replace(v2, "v2", "v3", 1), Percent: 0.57, Numerator: 5699, Programmed: 0.5699}}},
 			{Name: "shop/my-app/gone"}}},
@@ -65,6 +66,7 @@ func sample() *Report {
 			Sent:     arrivals.Gaps{N: 889, P10: 12 * time.Microsecond, P50: 3100 * time.Microsecond, P90: 20 * time.Millisecond, P99: 91 * time.Millisecond, Max: 2 * time.Second},
 			Distance: 0.1234, Beyond: 0.0042, Tolerance: 200 * time.Microsecond, LeftOut: 3, Differs: true},
 		Load: "a scripted mix for 10s", Seed: 7,
+		Digests:  &runs.Digests{Mesh: strings.Repeat("a", 64), Traffic: strings.Repeat("b", 64), Load: strings.Repeat("c", 64), Checks: strings.Repeat("d", 64), Manifests: strings.Repeat("e", 64)},
 		Warnings: []string{"istio.yaml:7: host overlap"},
 		Run: evidence.Record{Version: "1.0", Command: []string{"umbra", "run", "canary-10.yaml"}, Mesh: "embedded", Transport: "portable", Machine: evidence.Machine{OS: "linux", Arch: "amd64", CPUs: 2, Go: "go1.26"},
 			Capture: &evidence.Capture{File: "shop.jsonl.zst", Source: "shop.pcapng", Speed: 2, Ordered: true, Captured: 1000, Replayed: 900, Rounds: 3, Outside: 15, Sampled: 5, Unsafe: 80,

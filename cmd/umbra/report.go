@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"umbra/internal/evidence"
+	"umbra/internal/runs"
 	"umbra/internal/summary"
 	"umbra/reports"
 	"umbra/scenarios"
@@ -120,6 +121,9 @@ func judged(dir string, log func(time.Time, *summary.Summary) error) (*reports.R
 		if !j.Record.Drained && r.Partial == "" {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("the mirrors had not ended %v after the load", s.Drain))
 		}
+	}
+	if r.Digests, err = runs.DigestFolder(dir); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	r.Close()
 	return r, nil

@@ -48,6 +48,15 @@ type Figures struct {
 	ResponseHistogram Histogram `json:"response_histogram"`
 	ServiceHistogram  Histogram `json:"service_histogram"`
 	Timeline          Timeline  `json:"timeline"` // of all phases
+
+	Judged Counts `json:"judged"`
+}
+
+// Counts are the rows of the stages, but for what a stop took out of the plan.
+type Counts struct {
+	Rows   int `json:"rows"`
+	NotOK  int `json:"not_ok"` // without a complete response
+	Failed int `json:"failed"` // ok rows with a status of 500 or above
 }
 
 // OutcomeCount counts the rows of an outcome.
@@ -252,8 +261,19 @@ func (s *Summary) extend(r *traffic.Result) {
 	}
 	s.first, s.last = min(s.first, r.Due), max(s.last, r.Due)
 	s.staged++
+	s.figures.Judged.count(r)
 	if r.Sent != traffic.Never {
 		s.sent++
+	}
+}
+
+func (c *Counts) count(r *traffic.Result) {
+	c.Rows++
+	switch {
+	case r.Outcome != traffic.OK:
+		c.NotOK++
+	case r.Status >= 500:
+		c.Failed++
 	}
 }
 

@@ -263,3 +263,17 @@ func BenchmarkAdd(b *testing.B) {
 		})
 	}
 }
+
+// What is judged is counted apart: the stages' rows, without what a stop took out.
+func TestJudgedCounts(t *testing.T) {
+	s := New()
+	s.Add(rows())
+	stopped := ok(2*time.Second, 0)
+	stopped.Outcome, stopped.Error, stopped.Sent = traffic.Unsent, traffic.Stopped, traffic.Never
+	block := ok(3*time.Second, time.Millisecond)
+	block.Phase, block.Status = traffic.PhaseBlock, 500
+	s.Add([]traffic.Result{stopped, block})
+	if got, want := s.Figures().Judged, (Counts{Rows: 103, NotOK: 2, Failed: 1}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
