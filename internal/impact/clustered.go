@@ -80,3 +80,32 @@ func (c clustered) upper(alpha float64) float64 {
 	}
 	return high
 }
+
+// Clusters counts the failed requests of one side by what they may cluster in: a run, a stretch of one.
+type Clusters struct{ Failed, N []float64 }
+
+// DesignEffect is how many times more the shares of failed requests vary from cluster to cluster than they would if each request failed
+// for itself; at least 1, and above what was seen, as for the total effect.
+func DesignEffect(sides ...Clusters) float64 {
+	arms := make([]*arm, len(sides))
+	for i, s := range sides {
+		arms[i] = &arm{s.Failed, s.N}
+	}
+	return clustering(arms...)
+}
+
+// Risen is the test of whether the share of failed requests is higher by a margin or more on the second side than on the first, with the
+// variance of the design effect.
+type Risen struct{ c clustered }
+
+// RisenOf tests failed requests of two sides, which must have at least 3 clusters between them.
+func RisenOf(before, after Clusters) Risen {
+	return Risen{clustered{on: int(sum(after.Failed)), off: int(sum(before.Failed)), nOn: int(sum(after.N)), nOff: int(sum(before.N)),
+		effect: DesignEffect(before, after), blocks: len(before.N) + len(after.N)}}
+}
+
+// Less is the p-value of "it has risen by the margin or more" against "by less".
+func (r Risen) Less(margin float64) float64 { return r.c.below(margin) }
+
+// Upper is the margin from which on Less is at most alpha.
+func (r Risen) Upper(alpha float64) float64 { return r.c.upper(alpha) }

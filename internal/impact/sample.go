@@ -29,7 +29,7 @@ type Quadruple struct {
 const Beyond = 20
 
 // Need is how many requests an arm needs for that: 2,000 at p99.
-func Need(q float64) int { return int(math.Ceil(Beyond/(1-q) - 1e-9)) }
+func Need(q float64) int { return int(math.Ceil(Beyond/(1-q) - 1e-6)) }
 
 // Stretch is how blocks are put together so that an arm has what a quantile needs: a pair of blocks, a quadruple, or several.
 type Stretch struct {
