@@ -70,12 +70,12 @@ func Defaults() Options {
 
 // Result is what a comparison comes to.
 type Result struct {
-	Umbra    string `json:"umbra" jsonschema:"enum=compare/v1"`
+	Umbra    string `json:"umbra"`
 	Headline string `json:"headline"`
 	State    State  `json:"state"`
 	// Between: the run was the unit of inference. Otherwise all is about these runs alone.
 	Between     bool              `json:"between_runs"`
-	ExitStatus  int               `json:"exit_status" jsonschema:"enum=0,enum=1,enum=4"`
+	ExitStatus  int               `json:"exit_status"`
 	Level       float64           `json:"level"`
 	A           []Member          `json:"a"`
 	B           []Member          `json:"b"`

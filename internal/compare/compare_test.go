@@ -304,7 +304,7 @@ func TestMargins(t *testing.T) {
 // At the edge of the margin, B is found no worse, and worse, each in about 5 % of the cases at most, whatever the spreads and the numbers of
 // runs; within the margin it is seldom worse, and beyond it seldom no worse.
 func TestErrorRates(t *testing.T) {
-	const times = 1500
+	const times = 800
 	o := Options{Margins: []impact.Margin{{Quantile: 50, Percent: 10, Asked: true}}}
 	for _, c := range []struct {
 		na, nb         int

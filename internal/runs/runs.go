@@ -135,7 +135,7 @@ var traits = []trait{
 	{"node", func(r *Run) string {
 		return fact(r.Record.Cluster, func(c *evidence.ClusterFacts) string { return c.Node })
 	}, false},
-	{"command", func(r *Run) string { return strings.Join(settings(r.Record.Command), " ") }, false},
+	{"command", func(r *Run) string { return or(strings.Join(settings(r.Record.Command), " "), unrecorded) }, false},
 }
 
 // Differences tells what the runs of two sides, or those of one, are not alike in. What neither side's reports tell and would set them

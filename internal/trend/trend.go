@@ -37,13 +37,13 @@ func Defaults() Options { return Options{Level: 0.05, Permutations: 999, Seed: 1
 
 // Result is what a folder of runs tells.
 type Result struct {
-	Umbra    string  `json:"umbra" jsonschema:"enum=trend/v1"`
+	Umbra    string  `json:"umbra"`
 	Headline string  `json:"headline"`
 	Level    float64 `json:"level"`
 	Seed     uint64  `json:"seed"`
 	// Told: some group had enough runs for a change to be seen.
 	Told    bool    `json:"told"`
-	Groups  []Group `json:"groups"`
+	Groups  []Group `json:"groups"` // those of which something can be told first, then the one with the newest run
 	LeftOut []Left  `json:"left_out,omitempty"`
 }
 
@@ -90,7 +90,9 @@ type Series struct {
 	// Spread is the standard deviation from run to run between changes, in ChangeUnit; nil where it is not known.
 	Spread  *float64 `json:"spread,omitempty"`
 	Changes []Change `json:"changes,omitempty"`
-	Why     string   `json:"why,omitempty"` // it was not looked at for changes
+	// Constant: the value is the same in all runs, so that there is nothing to look for.
+	Constant bool   `json:"constant,omitempty"`
+	Why      string `json:"why,omitempty"` // it was not looked at for changes
 }
 
 // Value is a run's figure.
@@ -131,6 +133,7 @@ func Of(all []runs.Run, o Options) *Result {
 		r.Told = r.Told || g.Why == ""
 		r.Groups = append(r.Groups, g)
 	}
+	slices.SortStableFunc(r.Groups, func(a, b Group) int { return cmp.Compare(min(1, len(a.Why)), min(1, len(b.Why))) })
 	r.Headline = r.headline()
 	return r
 }
@@ -192,7 +195,7 @@ func group(members []runs.Run, o Options) Group {
 		if s := &all[i]; s.lacks() == "" {
 			g.Tests++
 		} else {
-			s.Why = s.lacks()
+			s.Why, s.Constant = s.lacks(), len(s.Values) >= MinRuns && constant(s.Values)
 		}
 	}
 	level := o.Level / float64(max(1, g.Tests))
