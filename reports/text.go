@@ -184,4 +184,7 @@ func inert(s string) string {
 	return b.String()
 }
 
+// Inert is a string from outside as a terminal shows it without acting on it.
+func Inert(s string) string { return inert(s) }
+
 func active(r rune) bool { return r != ' ' && !unicode.IsPrint(r) }

@@ -158,9 +158,10 @@ func size() shape[int] {
 
 // margin describes an impact margin: a percentage, or the greater of one and a duration.
 func margin() shape[string] {
-	return text(`a margin like 5% or "max(5%, 0.1ms)"`,
-		`^(`+percentPattern+`|max\( *`+percentPattern+` *, *`+durationPattern+` *\))$`)
+	return text(`a margin like 5% or "max(5%, 0.1ms)"`, marginPattern.String())
 }
+
+var marginPattern = regexp.MustCompile(`^(` + percentPattern + `|max\( *` + percentPattern + ` *, *` + durationPattern + ` *\))$`)
 
 // parseMargin reads what margin takes.
 func parseMargin(text string) impact.Margin {
@@ -171,6 +172,14 @@ func parseMargin(text string) impact.Margin {
 		m.Floor, _ = time.ParseDuration(strings.TrimSpace(floor))
 	}
 	return m
+}
+
+// ParseMargin reads a margin as a scenario has it: 5%, or max(5%, 0.1ms).
+func ParseMargin(text string) (impact.Margin, error) {
+	if !marginPattern.MatchString(text) {
+		return impact.Margin{}, errors.New(`want a margin like 5% or "max(5%, 0.1ms)"`)
+	}
+	return parseMargin(text), nil
 }
 
 // marginText writes a margin as parseMargin reads it.
