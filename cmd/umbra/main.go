@@ -144,6 +144,6 @@ be trusted because of the client; 4 inconclusive or invalid; 5 the mesh or the m
 		SilenceUsage:  true,
 	}
 	root.AddCommand(runCommand(), upCommand(), statusCommand(), downCommand(), doctorCommand(), checkCommand(), replayCommand(), captureCommand(), trafficCommand(),
-		verifyCommand(), reportCommand(), appCommand(), schemaCommand(), versionCommand())
+		verifyCommand(), reportCommand(), compareCommand(), trendCommand(), appCommand(), schemaCommand(), versionCommand())
 	return root
 }

@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			return errors.Join(
 				writeTraffic(filepath.Join(e.WorkDir, "shop.jsonl.zst")),
 				writeCaptures(e.WorkDir),
+				writeHistory(filepath.Join(e.WorkDir, "history")),
 				os.WriteFile(filepath.Join(e.WorkDir, "istio.yaml"), manifests, 0o644))
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "await": await, "lines": lines},
