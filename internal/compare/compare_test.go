@@ -125,6 +125,31 @@ func mirrors(n int) func(*runs.Run) {
 	}
 }
 
+// Rates that say nothing of each other are told, and not tested.
+func TestUnlikeRates(t *testing.T) {
+	base := []float64{10, 10.1, 9.9}
+	o := Defaults()
+	o.Anyway = true
+	half := func(r *runs.Run) {
+		r.Figures.Asked, r.Figures.Sent = 500, 500
+		r.Record.Stages = []verdict.Stage{{Begin: time.Second, End: 31 * time.Second, Asked: 15_000}}
+	}
+	for name, c := range map[string]struct {
+		change func(*runs.Run)
+		why    string
+	}{"another load": {half, "other rates were asked for: 1000/s in A, 500/s in B"}, "one a loop": {func(r *runs.Run) { r.Record.ClosedLoop, r.Figures.Sent = true, 500 }, "some of the runs are closed loops"}} {
+		f := figureOf(t, compared(t, side(0, base...), with(side(10, base...), c.change), o), "achieved")
+		if f.State != NotTested || !strings.Contains(f.Why, c.why) || f.Change != -50 || f.Low != nil {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+	loop := func(r *runs.Run) { r.Record.ClosedLoop, r.Figures.Asked = true, r.Figures.Sent }
+	slower := func(r *runs.Run) { loop(r); r.Figures.Sent = 900 }
+	if f := figureOf(t, compared(t, with(side(0, base...), loop), with(side(10, base...), slower), o), "achieved"); f.State != Worse {
+		t.Errorf("slower loops are %s: %s", f.State, f.Why)
+	}
+}
+
 // R: t.test(log(b), log(a), mu = log(1.05), alternative = "greater") and "less", and their bounds.
 func TestResponseAsR(t *testing.T) {
 	a, b := []float64{10, 10.1, 9.9}, []float64{10.8, 10.2, 11.1, 10.6}

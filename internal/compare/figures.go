@@ -154,7 +154,7 @@ func (c *comparison) paired(value func(*summary.Tick) (float64, string)) (a, b [
 	}
 	size := (least + maxStretches - 1) / maxStretches
 	if least/max(1, size) < impact.MinUnits {
-		return nil, nil, fmt.Sprintf("the stages have %d whole stretches of %v, and a test rests on at least %d", least, width, impact.MinUnits)
+		return nil, nil, fmt.Sprintf("whole stretches of %v in the stages: %d, and a test rests on at least %d", width, least, impact.MinUnits)
 	}
 	for unit := range least / size {
 		sums := make([]float64, len(all))
@@ -279,11 +279,12 @@ func (c *comparison) rate(margin float64) Figure {
 	f.EachA, f.EachB = sent(c.a), sent(c.b)
 	a, b := stats.MeanOf(f.EachA), stats.MeanOf(f.EachB)
 	f.A, f.B = a.Mean, b.Mean
-	if f.Why = c.unlikeRates(); f.Why != "" {
+	if f.A <= 0 {
+		f.Why, f.EachA, f.EachB = "A has no rate", nil, nil
 		return f
 	}
-	if f.A <= 0 {
-		f.Why = "A has no rate"
+	f.Change = 100 * (f.B - f.A) / f.A
+	if f.Why = c.unlikeRates(); f.Why != "" {
 		return f
 	}
 	d, units := stats.Welch(a, b), min(len(c.a), len(c.b))
