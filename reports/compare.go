@@ -273,7 +273,7 @@ func (h *hypertext) rows(caption string, rows [][]string, right int) {
 	for _, r := range rows[1:] {
 		cells := row(r...)
 		for i, cell := range r {
-			if states[cell] && rows[0][i] == "state" {
+			if outcomes[cell] && rows[0][i] == "state" {
 				cells[i] = verdict.State(cell)
 			}
 		}
@@ -282,8 +282,8 @@ func (h *hypertext) rows(caption string, rows [][]string, right int) {
 	h.add("table", g)
 }
 
-// states are those that a table shows as badges.
-var states = map[string]bool{string(compare.Worse): true, string(compare.NoWorse): true, string(compare.Inconclusive): true, string(compare.NotTested): true,
+// outcomes are the states that a table shows as badges.
+var outcomes = map[string]bool{string(compare.Worse): true, string(compare.NoWorse): true, string(compare.Inconclusive): true, string(compare.NotTested): true,
 	"worse": true, "better": true, "other": true}
 
 func (h *hypertext) charts(all []*chart) {
