@@ -66,10 +66,14 @@ func TestDivisivePValues(t *testing.T) {
 	if got := d.Changes(quiet); got != nil {
 		t.Errorf("%+v of a series without changes", got)
 	}
-	// No test ends early where every p-value is below the level.
-	p := Divisive{Least: 3, Level: 1, Permutations: 1999, Seed: 2}.test(quiet, [][2]int{{0, len(quiet)}}, 3.3833333333333342, rand.New(rand.NewPCG(1, 1)))
-	if !(p > 0 && p < 1) {
-		t.Errorf("p is %v", p)
+	// A test that goes on to its end, as the level is 1, and one that ends early.
+	for level, margin := range map[float64]float64{1: 0.025, 0.05: 0.1} {
+		d := Divisive{Least: 3, Level: level, Permutations: 9999}
+		stretches := [][2]int{{0, len(quiet)}}
+		_, q := d.split(quiet, stretches)
+		if p := d.test(quiet, stretches, q, rand.New(rand.NewPCG(1, 1))); math.Abs(p-0.474) > margin {
+			t.Errorf("at a level of %v p is %v, want 0.474 ± %v", level, p, margin)
+		}
 	}
 }
 
