@@ -117,8 +117,8 @@ func (c *Comparison) Text(w io.Writer, colours bool) error {
 		t.title("Differences; (!) marks those that set the sides apart")
 		t.table(differenceRows(c.Differences, "A", "B"), 3)
 	}
-	t.list("Warnings", c.Warnings)
-	t.list("Left out", leftLines(c.LeftOut))
+	sheet{t}.list("Warnings", c.Warnings)
+	sheet{t}.list("Left out", leftLines(c.LeftOut))
 	_, err := io.WriteString(w, t.String())
 	return err
 }

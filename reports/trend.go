@@ -188,7 +188,7 @@ func (r *Trend) Text(w io.Writer, colours, draws bool) error {
 		}
 		t.table(verdictRows(g, recent), 4)
 	}
-	t.list("Left out", leftLines(r.LeftOut))
+	sheet{t}.list("Left out", leftLines(r.LeftOut))
 	t.title("How")
 	t.paragraph("  ", r.method())
 	_, err := io.WriteString(w, t.String())
