@@ -19,7 +19,6 @@ import (
 	"github.com/yuin/goldmark/extension"
 	goldmarkhtml "github.com/yuin/goldmark/renderer/html"
 	"golang.org/x/net/html"
-	nethtml "golang.org/x/net/html"
 
 	"umbra/internal/evidence"
 )
