@@ -203,22 +203,22 @@ func guardHTML(t *testing.T, got, harmless []byte) {
 }
 
 func tokens(t *testing.T, data []byte) (out []string) {
-	z := nethtml.NewTokenizer(bytes.NewReader(data))
+	z := html.NewTokenizer(bytes.NewReader(data))
 	for {
 		switch z.Next() {
-		case nethtml.ErrorToken:
+		case html.ErrorToken:
 			if !errors.Is(z.Err(), io.EOF) {
 				t.Fatal(z.Err())
 			}
 			return out
-		case nethtml.StartTagToken, nethtml.EndTagToken, nethtml.SelfClosingTagToken:
+		case html.StartTagToken, html.EndTagToken, html.SelfClosingTagToken:
 			token := z.Token()
 			name := token.Data
 			for _, a := range token.Attr {
 				name += " " + a.Key
 			}
 			out = append(out, name)
-		case nethtml.CommentToken:
+		case html.CommentToken:
 			t.Errorf("a comment: %s", z.Text())
 		}
 	}
