@@ -74,6 +74,15 @@ func TestE2EHungUploadsMustFail(t *testing.T) {
 	if v.State != verdict.Fail || status != verdict.ExitFailed {
 		t.Errorf("exit status %d, Harm %s, want FAIL", status, v.State)
 	}
+	for _, item := range v.Items {
+		if h := item.Harm; h.Setting == "" && h.Body == 8<<20 && item.State == verdict.Fail {
+			t.Errorf("uploads of 8 MiB are found to fail: %s", item.Summary)
+		}
+	}
+	x := judged(r, verdict.Impact)
+	if x.Experiment == nil || !r.Run.Experiment.Buildup || x.Experiment.Done == 0 || x.State == verdict.Pass {
+		t.Errorf("%s: %s: it did not build up as it should", x.State, x.Summary)
+	}
 	for _, say := range []string{"a hung shadow makes uploads of 32 MiB fail", " MiB on)", "removed by a route without mirror for uploads"} {
 		if !strings.Contains(v.Summary, say) {
 			t.Errorf("it does not say %q: %s", say, v.Summary)

@@ -147,7 +147,7 @@ func (x *experiment) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if result.State == impact.Pass && x.said.NoControls == "" {
+	if result.State == impact.Pass && x.said.NoControls == "" && !x.said.Buildup { // which does not pass
 		if err := x.positives(ctx, result); err != nil {
 			return err
 		}
@@ -162,7 +162,10 @@ func (x *experiment) describe() string {
 		text += "; off, on, on, off in each, as a hung shadow ends nothing that it gets: it piles up over both"
 	}
 	if x.said.NoControls == "" {
-		text += fmt.Sprintf("; the control off against off takes as long again, and, where nothing fails, so does each of %d slower primaries", len(x.check.Tested()))
+		text += "; the control off against off takes as long again"
+		if !x.said.Buildup {
+			text += fmt.Sprintf(", and, where nothing fails, so does each of %d slower primaries", len(x.check.Tested()))
+		}
 	}
 	return text
 }
@@ -296,6 +299,11 @@ func (x *experiment) quad(ctx context.Context, kind verdict.Block, order impact.
 		}
 		if err := x.block(ctx, &b, x.requests(number)); err != nil {
 			return false, err
+		}
+		if x.said.Buildup && b.Mirrored {
+			if x.said.Blocks[b.Index].Left, err = x.left(ctx); err != nil {
+				return false, err
+			}
 		}
 		counts = counts && b.Counted
 	}
@@ -456,8 +464,8 @@ func (x *experiment) clear(ctx context.Context) (idle bool, err error) {
 
 // patience is how long mirrored requests may take to end by themselves before the shadow is told to let them go.
 func (x *experiment) patience() time.Duration {
-	if x.conduct.Shadow == app.ModeHung {
-		return min(x.Scenario.Drain, time.Second)
+	if buildsUp(x.conduct.Shadow) {
+		return 0
 	}
 	return x.Scenario.Drain
 }

@@ -119,6 +119,7 @@ func (x *experiment) looks(ctx context.Context) error {
 			case harmed:
 				hurt = append(hurt, cell)
 			case piles:
+				cell.Piling = true
 				piled = append(piled, cell)
 			}
 			if !harmed && len(hurt) == 0 {
@@ -144,6 +145,7 @@ func (x *experiment) looks(ctx context.Context) error {
 
 // narrow looks between an upload that is not hurt and one that is, so that the size from which on they are is known more closely.
 func (x *experiment) narrow(ctx context.Context, cell verdict.Cell, sound int, upload *traffic.Request) error {
+	cell.Narrows = true
 	return bisect(sound, cell.Body, func(body int) (bool, error) {
 		cell.Body = body
 		harmed, _, err := x.look(ctx, cell, x.Scenario.Manifests, upload)

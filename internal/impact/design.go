@@ -42,8 +42,8 @@ func Orders(quadruples int, seed uint64) []Order {
 }
 
 // Buildup gives the orders of quadruples whose treated blocks leave something behind that does not go by itself: it is to build up over
-// both of them, and to be taken away before and behind. So all are off-on-on-off, and nothing is drawn: a straight drift cancels, and
-// what goes along with the order does not. With all untreated blocks first, a drift would pass for the effect (calibration.md).
+// both of them, and to be taken away behind. So all are off-on-on-off, and nothing is drawn: a straight drift all but cancels, as far as
+// taking it away is soon done, and what goes along with the order does not. So an experiment of these may FAIL, and does not PASS.
 func Buildup(quadruples int) []Order {
 	orders := make([]Order, quadruples)
 	for i := range orders {

@@ -32,7 +32,7 @@ type Block struct {
 	End      time.Duration `json:"end_ns"`
 	Sent     uint64        `json:"sent,omitempty"`     // mirrored requests by the gateway's count, in a look for harm
 	Relieved bool          `json:"relieved,omitempty"` // the shadow had been told to let go what it held, before it
-	Left     uint64        `json:"left,omitempty"`     // mirrored requests that had not ended LeftAfter its end, in a look for harm
+	Left     uint64        `json:"left,omitempty"`     // mirrored requests that had not ended: in a look for harm LeftAfter its end, in a build-up at its end
 	Counted  bool          `json:"counted"`
 	Why      string        `json:"why,omitempty"` // it does not count
 }

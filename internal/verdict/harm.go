@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"umbra/internal/impact"
 	"umbra/internal/stats"
 )
 
@@ -16,7 +17,11 @@ type Cell struct {
 	Route  string `json:"route,omitempty"` // that uploads take
 	Body   int    `json:"body_bytes"`      // of each upload; 0: the scenario's own requests
 	// Setting is what was changed in the manifests to see whether it removes the harm; empty: they are as configured.
-	Setting string        `json:"setting,omitempty"`
+	Setting string `json:"setting,omitempty"`
+	// Piling: the setting was tried against requests that pile up, rather than against failures.
+	Piling bool `json:"piling,omitempty"`
+	// Narrows: harm at a greater size had been found, and this one was looked at to know from which size on.
+	Narrows bool          `json:"narrows,omitempty"`
 	Timeout time.Duration `json:"timeout_ns"` // of each request
 }
 
@@ -37,6 +42,8 @@ type HarmFigures struct {
 	Mirrored uint64 `json:"mirrored"`
 	// Whole: every request that was planned was sent.
 	Whole bool `json:"whole"`
+	// Again: it had found harm, and was played once more.
+	Again bool `json:"again,omitempty"`
 	// Left is how many mirrored requests were still under way when the block was over and they had had LeftAfter to end, at the most of
 	// its blocks with mirroring on.
 	Left      uint64        `json:"left"`
@@ -64,6 +71,7 @@ type harmTally struct {
 	figures HarmFigures
 	off, on []float64
 	planned int
+	blocks  int
 }
 
 // newHarm is nil where the run did not look for harm.
@@ -82,6 +90,7 @@ func newHarm(r *Recon, f *Facts) *harm {
 		}
 		h.of[int32(b.Index)] = b
 		h.cells[b.Cell].planned += b.Planned
+		h.cells[b.Cell].blocks++
 		if b.Mirrored {
 			h.cells[b.Cell].figures.Mirrored += b.Sent
 		}
@@ -123,18 +132,23 @@ func (h *harm) visit(w *row) {
 // verdict is FAIL where more requests fail with mirroring on in any look at the configuration as it is.
 func (h *harm) verdict() Verdict {
 	v := Verdict{Name: HarmVerdict}
-	var p []float64
-	var asIs []*HarmFigures
+	var asIs, planned, narrowing []*HarmFigures
 	for i := range h.cells {
 		f := h.cells[i].close()
-		f.Whole = h.cells[i].planned == f.Off+f.On
-		if f.Setting == "" {
-			asIs, p = append(asIs, f), append(p, f.PValue)
+		f.Whole, f.Again = h.cells[i].planned == f.Off+f.On, h.cells[i].blocks > impact.Blocks
+		switch {
+		case f.Setting != "":
+			continue
+		case f.Narrows:
+			narrowing = append(narrowing, f)
+		default:
+			planned = append(planned, f)
 		}
+		asIs = append(asIs, f)
 	}
-	adjusted := stats.Holm(p)
-	for i, f := range asIs {
-		f.PHolm = &adjusted[i]
+	holmLooks(planned)
+	holmLooks(narrowing) // these are there only where one of the former found harm, which they must not weaken
+	for _, f := range asIs {
 		v.Items = append(v.Items, h.judge(f))
 	}
 	for i := range h.cells {
@@ -152,6 +166,17 @@ func (h *harm) verdict() Verdict {
 	}
 	v.Summary = h.summary(v.State, asIs)
 	return v
+}
+
+// holmLooks adjusts the p-values of looks among each other.
+func holmLooks(looks []*HarmFigures) {
+	p := make([]float64, len(looks))
+	for i, f := range looks {
+		p[i] = f.PValue
+	}
+	for i, adjusted := range stats.Holm(p) {
+		looks[i].PHolm = &adjusted
+	}
 }
 
 func (t *harmTally) close() *HarmFigures {
@@ -177,8 +202,10 @@ func MoreFail(failed1, n1, failed2, n2 int) bool {
 func (h *harm) judge(f *HarmFigures) Item {
 	item := Item{Harm: f, State: Inconclusive, Summary: f.sentence()}
 	switch {
-	case *f.PHolm <= alpha:
+	case *f.PHolm <= alpha && (!f.Narrows || h.narrowed(f)):
 		item.State = Fail
+	case *f.PHolm <= alpha:
+		item.Summary += "; but the greater uploads that led to this look do not fail for sure"
 	case h.said.Buffers && f.Body > 0:
 		item.State = NotTested
 		item.Summary += "; this gateway reads a request whole before it sends it on, so that no upload can stall here: look on kind"
@@ -188,6 +215,8 @@ func (h *harm) judge(f *HarmFigures) Item {
 		item.Summary += fmt.Sprintf("; the gateway mirrored %d of them, so that nothing can be told", f.Mirrored)
 	case f.blind():
 		item.Summary += "; most fail, or are refused, with mirroring off, too: nothing can be told"
+	case f.Again:
+		item.Summary += "; it looked like harm and was played once more, which did not decide it: it does not pass"
 	case f.slower():
 		item.Summary += "; no more fail, but they take much longer: so few blocks show no cause, and nothing passes"
 	case f.On > 0 && f.High < HarmAt:
@@ -208,8 +237,8 @@ func (f *HarmFigures) slower() bool {
 
 // tried tells of a look with a changed setting, which judges nothing.
 func (h *harm) tried(f *HarmFigures) Item {
-	does := f.removes()
-	if was := h.asItIs(f); was != nil && was.PHolm != nil && *was.PHolm > alpha { // it was tried against what piles up
+	does := f.removes(h.asItIs(f))
+	if f.Piling {
 		does = f.bounds()
 	}
 	return Item{Harm: f, State: NotTested, Summary: fmt.Sprintf("with %s: %s: %s", f.Setting, f.sentence(), does)}
@@ -225,25 +254,47 @@ func (h *harm) asItIs(f *HarmFigures) *HarmFigures {
 	return nil
 }
 
-// bounds tells whether a setting keeps mirrored requests from piling up.
+// bounded tells whether with a setting mirrored requests do not pile up, and none fail for it.
+func (f *HarmFigures) bounded() bool {
+	return f.On > 0 && f.Whole && f.PValue > alpha && f.Left < PileUp
+}
+
 func (f *HarmFigures) bounds() string {
 	switch {
-	case f.PValue <= alpha:
+	case f.bounded():
+		return "they do not pile up"
+	case f.On > 0 && f.PValue <= alpha:
 		return "requests fail with it"
 	case f.Left >= PileUp:
 		return "they pile up all the same"
 	}
-	return "they do not pile up"
+	return "not decided"
 }
 
-// removed tells whether the setting removes the harm.
-func (f *HarmFigures) removed() bool {
-	return f.On > 0 && f.PValue > alpha && f.High < HarmAt && !f.slower() && !f.blind()
+// narrowed tells whether a look at a greater size, as planned, found harm.
+func (h *harm) narrowed(f *HarmFigures) bool {
+	for i := range h.cells {
+		other := &h.cells[i].figures
+		if other.Setting == "" && !other.Narrows && other.Shadow == f.Shadow && other.Body > f.Body && *other.PHolm <= alpha {
+			return true
+		}
+	}
+	return false
 }
 
-func (f *HarmFigures) removes() string {
+// unharmed tells whether no more fail with mirroring on, and it would have been seen if half did.
+func (f *HarmFigures) unharmed() bool {
+	return f.On > 0 && f.Whole && f.FailedOn <= f.FailedOff && f.High < HarmAt && !f.blind()
+}
+
+// removed tells whether the setting removes the harm: nothing is left of it, and less than without the setting by more than chance.
+func (f *HarmFigures) removed(was *HarmFigures) bool {
+	return f.unharmed() && !f.slower() && was != nil && MoreFail(f.FailedOn, f.On, was.FailedOn, was.On)
+}
+
+func (f *HarmFigures) removes(was *HarmFigures) string {
 	switch {
-	case f.removed():
+	case f.removed(was):
 		return "it removes the harm"
 	case f.PValue <= alpha:
 		return "it does not remove it"
@@ -287,7 +338,7 @@ func (h *harm) piles() (out []Finding) {
 		}
 		finding := Finding{Code: "streams_pile_up", Severity: Warning, Count: int(f.Left),
 			Text: fmt.Sprintf("mirrored request of %s to the %s shadow that had not ended %v after its block: such streams pile up for as long as the shadow is so", f.bodies(), f.Shadow, f.LeftAfter)}
-		if settings := h.settings(f, func(t *HarmFigures) bool { return t.Left < PileUp }); len(settings) > 0 {
+		if settings := h.settings(f, (*HarmFigures).bounded); len(settings) > 0 {
 			finding.Text += "; bounded by " + strings.Join(settings, ", and by ")
 		}
 		out = append(out, finding)
@@ -309,7 +360,7 @@ func (h *harm) settings(like *HarmFigures, holds func(*HarmFigures) bool) (out [
 func (h *harm) summary(state State, asIs []*HarmFigures) string {
 	var told []string
 	for _, f := range asIs {
-		if *f.PHolm > alpha || slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "a "+f.Shadow+" shadow") }) {
+		if f.Narrows || *f.PHolm > alpha || slices.ContainsFunc(told, func(s string) bool { return strings.HasPrefix(s, "a "+f.Shadow+" shadow") }) {
 			continue
 		}
 		told = append(told, h.harmed(f, asIs))
@@ -317,6 +368,8 @@ func (h *harm) summary(state State, asIs []*HarmFigures) string {
 	switch {
 	case len(told) > 0:
 		return strings.Join(told, "; ")
+	case state == Pass && slices.ContainsFunc(asIs, func(f *HarmFigures) bool { return f.FailedOn > f.FailedOff }):
+		return fmt.Sprintf("that a shadow which misbehaves makes half of the primary's requests fail is ruled out; looked for in %s, with every request mirrored", plural(len(asIs), "way", "ways"))
 	case state == Pass:
 		return fmt.Sprintf("no shadow that misbehaved made the primary fail; looked for in %s, with every request mirrored", plural(len(asIs), "way", "ways"))
 	}
@@ -340,11 +393,14 @@ func (h *harm) items(asIs []*HarmFigures) (items []Item) {
 func (h *harm) harmed(f *HarmFigures, asIs []*HarmFigures) string {
 	text := fmt.Sprintf("a %s shadow makes %s fail: %d of %d, against %d of %d with mirroring off", f.Shadow, f.bodies(), f.FailedOn, f.On, f.FailedOff, f.Off)
 	least := leastHarmed(f, asIs)
-	if smaller := largestUnharmed(f, least, asIs); smaller > 0 {
+	switch smaller := largestUnharmed(f, least, asIs); {
+	case smaller > 0:
 		text += fmt.Sprintf(" (from between %s and %s on)", Size(smaller), Size(least))
+	case least < f.Body:
+		text += fmt.Sprintf(" (seen from %s on)", Size(least))
 	}
 	tried := h.settings(f, func(*HarmFigures) bool { return true })
-	removes := h.settings(f, (*HarmFigures).removed)
+	removes := h.settings(f, func(t *HarmFigures) bool { return t.removed(f) })
 	switch {
 	case len(tried) == 0:
 	case len(removes) == 0:
@@ -362,17 +418,18 @@ func (h *harm) harmed(f *HarmFigures, asIs []*HarmFigures) string {
 func leastHarmed(f *HarmFigures, asIs []*HarmFigures) (body int) {
 	body = f.Body
 	for _, other := range asIs {
-		if other.Shadow == f.Shadow && *other.PHolm <= alpha {
+		if other.Shadow == f.Shadow && other.Body > 0 && *other.PHolm <= alpha {
 			body = min(body, other.Body)
 		}
 	}
 	return body
 }
 
-// largestUnharmed is the largest body below one with which the same shadow did not hurt; 0 where there is none.
+// largestUnharmed is the largest body below one, above which the same shadow was not seen to hurt, with which none fail for it; 0 where there
+// is none.
 func largestUnharmed(f *HarmFigures, below int, asIs []*HarmFigures) (body int) {
 	for _, other := range asIs {
-		if other.Shadow == f.Shadow && other.Body < below && *other.PHolm > alpha {
+		if other.Shadow == f.Shadow && other.Body < below && other.unharmed() {
 			body = max(body, other.Body)
 		}
 	}

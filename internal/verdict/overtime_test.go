@@ -35,7 +35,7 @@ func TestSamplingOverTime(t *testing.T) {
 // A tick outside its band is counted, on either side, and one at its edge is not.
 func TestOutside(t *testing.T) {
 	tick := func(mirrored int) SamplingTick {
-		return SamplingTick{Eligible: 100, Mirrored: mirrored, LowPercent: 5, HighPercent: 15}
+		return SamplingTick{Eligible: 100, Mirrored: mirrored, Percent: float64(mirrored), LowPercent: 5, HighPercent: 15}
 	}
 	if n := outside([]SamplingTick{tick(4), tick(5), tick(10), tick(15), tick(16)}); n != 2 {
 		t.Errorf("%d of 2", n)

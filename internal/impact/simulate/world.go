@@ -27,6 +27,7 @@ type World struct {
 	Failed            float64 // the share of failed requests
 	Burst             float64 // how many fail together, on average (geometric); 0: each for itself
 	Buildup           bool    // quadruples are off-on-on-off, all of them
+	Gap               float64 // how long it takes to make way for the last block of a quadruple, in blocks
 }
 
 // steps are the places per unit of z at which a law is tabled, from −reach to reach.
@@ -106,7 +107,7 @@ func (g *Generator) Play(random Random, quadruples int) {
 		if b%2 == 0 {
 			pair = g.Pair * random.NormFloat64()
 		}
-		share := (float64(b) + 0.5) / float64(blocks)
+		share := (float64(b) + 0.5 + g.Gap*float64((b+1)/impact.Blocks)) / (float64(blocks) + g.Gap*float64(quadruples))
 		g.levels[b] = quad + pair + g.Block*random.NormFloat64() + g.Drift*(share-0.5) + g.Wave*math.Sin(phase+2*math.Pi*g.Waves*share)
 		if g.law != nil {
 			for i := range g.raw {
