@@ -209,7 +209,7 @@ func podStates(p *corev1.Pod) []string {
 		}
 	}
 	for _, s := range containers(p) {
-		if state := containerState(s); state != "" {
+		if state := containerState(p, s); state != "" {
 			all = append(all, clip(fmt.Sprintf("pod %s, container %s: %s", p.Name, s.Name, state), maxLine))
 		}
 	}
@@ -219,13 +219,13 @@ func podStates(p *corev1.Pod) []string {
 	return all
 }
 
-// containerState is "" for a container that is well: ready, or an initialization that is done.
-func containerState(s corev1.ContainerStatus) string {
+// containerState is "" for a container of p that is well: ready, or done, as an initialization and a job are.
+func containerState(p *corev1.Pod, s corev1.ContainerStatus) string {
 	var state string
 	switch {
 	case s.State.Waiting != nil:
 		state = s.State.Waiting.Reason + ": " + s.State.Waiting.Message
-	case s.State.Terminated != nil && s.State.Terminated.ExitCode == 0 || s.Ready:
+	case s.State.Terminated != nil && s.State.Terminated.ExitCode == 0 && mayEnd(p, s.Name) || s.Ready:
 		return ""
 	case s.State.Terminated != nil:
 		state = ended(s.State.Terminated)
@@ -238,6 +238,12 @@ func containerState(s corev1.ContainerStatus) string {
 	return strings.TrimSuffix(state, ": ")
 }
 
+// mayEnd tells whether a container is one that is to end: an initialization, or one that is not started anew whatever it ends with.
+func mayEnd(p *corev1.Pod, name string) bool {
+	initial := slices.ContainsFunc(p.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name })
+	return initial || p.Spec.RestartPolicy == corev1.RestartPolicyOnFailure || p.Spec.RestartPolicy == corev1.RestartPolicyNever
+}
+
 func ended(t *corev1.ContainerStateTerminated) string {
 	return strings.TrimSpace(fmt.Sprintf("exited %d (%s) %s", t.ExitCode, t.Reason, t.Message))
 }
@@ -247,7 +253,7 @@ func (c *Client) failing(ctx context.Context, p *corev1.Pod, n int) []Log {
 	var all []Log
 	for _, s := range containers(p) {
 		started := s.State.Running != nil || s.State.Terminated != nil || s.LastTerminationState.Terminated != nil
-		if len(all) >= n || !started || containerState(s) == "" {
+		if len(all) >= n || !started || containerState(p, s) == "" {
 			continue
 		}
 		request := c.logs(p.Namespace, p.Name, s.Name).
