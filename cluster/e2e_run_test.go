@@ -306,7 +306,7 @@ func TestE2EInterrupted(t *testing.T) {
 			b.until(at.message)
 			switch {
 			case at.loaded:
-				b.until("requests ended")
+				b.until(" ended, ")
 			case at.message == "starting the mesh":
 				m.await(t)
 			}

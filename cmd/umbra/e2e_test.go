@@ -97,6 +97,7 @@ func TestE2EFaults(t *testing.T) {
 		{"shadow=errors", ""},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
+			t.Parallel() // two at a time: what must FAIL is counted, or so slow that no other run hides it
 			r, status := umbra(t, "run", "testdata/e2e/faults.yaml", "--fault", c.fault)
 			failed := false
 			for _, v := range r.Verdicts {
