@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"umbra/internal/verdict"
 )
 
 // chart is a picture of series over a common x axis, as data. The template "chart" draws it as SVG, with a legend and, in a part that
@@ -201,7 +203,7 @@ func (a axis) text(v float64) string {
 	if a.Format != nil {
 		return a.Format(v)
 	}
-	return figure(v)
+	return verdict.Digits(v)
 }
 
 // drawing is a chart as SVG; coordinates are strings of few decimals.

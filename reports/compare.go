@@ -29,7 +29,7 @@ func (c *Comparison) rows() [][]string {
 	rows := [][]string{comparedHead}
 	for i := range c.Figures {
 		f := &c.Figures[i]
-		row := []string{f.Name, string(f.State), valueOf(f.A, f.Unit), valueOf(f.B, f.Unit), "", "", figure(f.Margin) + " " + f.ChangeUnit, "", ""}
+		row := []string{f.Name, string(f.State), valueOf(f.A, f.Unit), valueOf(f.B, f.Unit), "", "", verdict.Digits(f.Margin) + " " + f.ChangeUnit, "", ""}
 		if len(f.EachA) == 0 || len(f.EachB) == 0 {
 			row[2], row[3] = "", ""
 		} else {
@@ -92,7 +92,7 @@ func leftLines(left []trend.Left) (out []string) {
 }
 
 func (c *Comparison) method() string {
-	level := figure(100*c.Level) + " %"
+	level := verdict.Digits(100*c.Level) + " %"
 	if c.Between {
 		return "The run is the unit: Welch's t on the logarithms of the runs' quantiles and on their rates; shares of requests by the score test of Miettinen and Nurminen, with which Welch's t " +
 			"on the runs' shares has to agree. Bounds are one-sided ones of 95 %. WORSE after Holm over all figures at " + level + "; NO WORSE asks it of every gated figure, each at " + level + "."
@@ -229,9 +229,9 @@ func counted(values []float64) (out []point) {
 // valueOf is a figure with its unit.
 func valueOf(v float64, unit string) string {
 	if unit == "/s" {
-		return figure(v) + unit
+		return verdict.Digits(v) + unit
 	}
-	return figure(v) + " " + unit
+	return verdict.Digits(v) + " " + unit
 }
 
 // changeOf is a change with its unit: points to three decimals, percent to one.

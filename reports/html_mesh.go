@@ -84,7 +84,7 @@ func (v *view) branch(r *Route, y int) branch {
 	mirrors, _ := bounded(r.Mirrors, drawn)
 	for i := range mirrors {
 		m := &mirrors[i]
-		l := lane{Mirror: true, Kind: "shadow", To: verdict.ShortCluster(m.Cluster), Above: figure(m.Programmed) + " % mirrored"}
+		l := lane{Mirror: true, Kind: "shadow", To: verdict.ShortCluster(m.Cluster), Above: verdict.Digits(m.Programmed) + " % mirrored"}
 		if c := m.Counts; c != nil {
 			l.Under = fmt.Sprintf("%d of %d", c.Mirrored, c.Eligible)
 		}
@@ -124,7 +124,7 @@ func (v *view) Configured() *grid {
 		}
 		primary := or(strings.Join(to, ", "), "answered at the gateway")
 		for _, m := range r.Mirrors {
-			g.Rows = append(g.Rows, row(r.Name, primary, verdict.ShortCluster(m.Cluster), figure(m.Percent), fmt.Sprint(m.Numerator)))
+			g.Rows = append(g.Rows, row(r.Name, primary, verdict.ShortCluster(m.Cluster), verdict.Digits(m.Percent), fmt.Sprint(m.Numerator)))
 		}
 		if len(r.Mirrors) == 0 {
 			g.Rows = append(g.Rows, row(r.Name, primary, "none", "", ""))

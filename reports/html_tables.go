@@ -87,7 +87,7 @@ func (v *view) ByMirror() *grid {
 	g := &grid{Caption: "Requests that each route's mirrors got", Head: []string{"route and mirror", "state", "programmed, %", "mirrored, %", "90 % interval", "mirrored", "of"}, Right: 2}
 	for _, item := range v.itemsOf(verdict.Sampling) {
 		if f := item.Sampling; f != nil {
-			g.Rows = append(g.Rows, stated(item, figure(float64(f.Numerator)/1e4)+" ± "+figure(f.WithinPoints), figure(f.EstimatePercent), figure(f.LowPercent)+" … "+figure(f.HighPercent),
+			g.Rows = append(g.Rows, stated(item, verdict.Digits(float64(f.Numerator)/1e4)+" ± "+verdict.Digits(f.WithinPoints), verdict.Digits(f.EstimatePercent), verdict.Digits(f.LowPercent)+" … "+verdict.Digits(f.HighPercent),
 				fmt.Sprint(f.Mirrored), fmt.Sprint(f.Eligible)))
 		}
 	}
@@ -210,7 +210,7 @@ func kept(all ...string) []string {
 func (v *view) Stages() *grid {
 	g := &grid{Caption: "Stages, in seconds from the start of the run", Head: []string{"stage", "from", "to", "requests asked for"}, Right: 1}
 	for i, s := range v.Run.Stages {
-		g.Rows = append(g.Rows, row(fmt.Sprint(i+1), figure(s.Begin.Seconds()), figure(s.End.Seconds()), fmt.Sprint(s.Asked)))
+		g.Rows = append(g.Rows, row(fmt.Sprint(i+1), verdict.Digits(s.Begin.Seconds()), verdict.Digits(s.End.Seconds()), fmt.Sprint(s.Asked)))
 	}
 	return g.bound()
 }

@@ -49,13 +49,13 @@ func items(v *verdict.Verdict) *grid {
 func measure(item *verdict.Item) string {
 	switch {
 	case item.Impact != nil && item.Impact.Quantile > 0:
-		return quantile(item.Impact.Quantile)
+		return verdict.QuantileName(item.Impact.Quantile)
 	case item.Impact != nil:
 		return "failed requests"
 	case item.Effect != nil:
-		return quantile(item.Effect.Quantile)
+		return verdict.QuantileName(item.Effect.Quantile)
 	case item.Objective != nil && item.Objective.Quantile > 0:
-		return quantile(item.Objective.Quantile)
+		return verdict.QuantileName(item.Objective.Quantile)
 	case item.Objective != nil:
 		return "errors"
 	case item.Harm != nil:
@@ -116,9 +116,9 @@ func (x *experimentView) Held() *grid {
 	g := &grid{Caption: "What each figure is held against", Head: []string{"figure", "margin", "decides", "why not", "quadruples that would decide"}, Right: 4}
 	for i := range x.Figures {
 		f := &x.Figures[i]
-		name, margin := "failed", figure(f.MarginPct)+" points"
+		name, margin := "failed", verdict.Digits(f.MarginPct)+" points"
 		if f.Quantile > 0 {
-			name, margin = quantile(f.Quantile), fmt.Sprintf("%s %%, %s ms", figure(f.MarginPct), ms(f.MarginNS))
+			name, margin = verdict.QuantileName(f.Quantile), fmt.Sprintf("%s %%, %s ms", verdict.Digits(f.MarginPct), ms(f.MarginNS))
 		}
 		decides, would := "yes", ""
 		if !f.Gated {
@@ -140,7 +140,7 @@ func (x *experimentView) Power() *grid {
 		if p.Quadruples > 0 {
 			need = fmt.Sprint(p.Quadruples)
 		}
-		g.Rows = append(g.Rows, row(quantile(p.Quantile), figure(p.MarginPct), figure(p.Spread), need, fmt.Sprint(x.Planned), fmt.Sprintf("%.0f", 100*p.Power)))
+		g.Rows = append(g.Rows, row(verdict.QuantileName(p.Quantile), verdict.Digits(p.MarginPct), verdict.Digits(p.Spread), need, fmt.Sprint(x.Planned), fmt.Sprintf("%.0f", 100*p.Power)))
 	}
 	return g
 }
@@ -149,7 +149,7 @@ func (x *experimentView) Power() *grid {
 func (x *experimentView) Drifted() *grid {
 	g := &grid{Caption: "Drift of the primary over the blocks with mirroring off", Right: 1, Head: []string{"quantile", "change, %", "p of none"}}
 	for _, d := range x.Drift {
-		g.Rows = append(g.Rows, row(quantile(d.Quantile), fmt.Sprintf("%+.1f", d.Change), probability(&d.PValue)))
+		g.Rows = append(g.Rows, row(verdict.QuantileName(d.Quantile), fmt.Sprintf("%+.1f", d.Change), probability(&d.PValue)))
 	}
 	return g
 }
@@ -241,7 +241,7 @@ func changes(g *verdict.VersionFigures) *grid {
 func pace(g *verdict.VersionFigures) *grid {
 	out := &grid{Caption: "Service time at the app, in milliseconds", Head: []string{"quantile", "pairs", g.Primary, g.Shadow, "ratio", "interval"}, Right: 1}
 	for _, p := range g.Times {
-		out.Rows = append(out.Rows, row(quantile(p.Quantile), fmt.Sprint(p.Pairs), ms(p.PrimaryNS), ms(p.ShadowNS), fmt.Sprintf("%.3f", p.Ratio), fmt.Sprintf("%.3f … %.3f", p.Low, p.High)))
+		out.Rows = append(out.Rows, row(verdict.QuantileName(p.Quantile), fmt.Sprint(p.Pairs), ms(p.PrimaryNS), ms(p.ShadowNS), fmt.Sprintf("%.3f", p.Ratio), fmt.Sprintf("%.3f … %.3f", p.Low, p.High)))
 	}
 	return out
 }

@@ -123,9 +123,9 @@ func itemCase(class, name string, item *verdict.Item) testcase {
 
 func objectiveName(o *verdict.ObjectiveFigures) string {
 	if o.LimitPercent != nil {
-		return fmt.Sprintf("errors at most %s %%", figure(*o.LimitPercent))
+		return fmt.Sprintf("errors at most %s %%", verdict.Digits(*o.LimitPercent))
 	}
-	return fmt.Sprintf("%s under %s ms", quantile(o.Quantile), ms(o.UnderNS))
+	return fmt.Sprintf("%s under %s ms", verdict.QuantileName(o.Quantile), ms(o.UnderNS))
 }
 
 // resulting gives a case what its state comes to.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"umbra/internal/verdict"
 )
@@ -61,13 +60,13 @@ func leadOf(name string, item *verdict.Item) (l Lead, ok bool) {
 	switch {
 	case item.Impact != nil && item.Impact.Tested && item.Impact.Quantile > 0:
 		f := item.Impact
-		l.Name, l.Value, l.Against = quantile(f.Quantile)+" with mirroring on", changed(f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s %%", figure(f.MarginPct))
+		l.Name, l.Value, l.Against = verdict.QuantileName(f.Quantile)+" with mirroring on", changed(f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s %%", verdict.Digits(f.MarginPct))
 	case item.Impact != nil && item.Impact.Tested:
 		f := item.Impact
-		l.Name, l.Value, l.Against = "failed requests with mirroring on", fmt.Sprintf("%+.3f points (%+.3f … %+.3f)", f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s points", figure(f.MarginPct))
+		l.Name, l.Value, l.Against = "failed requests with mirroring on", fmt.Sprintf("%+.3f points (%+.3f … %+.3f)", f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s points", verdict.Digits(f.MarginPct))
 	case item.Effect != nil && item.Effect.Gated:
 		f := item.Effect
-		l.Name, l.Value, l.Against = quantile(f.Quantile)+" of mirrored requests", changed(f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s %%", figure(f.MarginPct))
+		l.Name, l.Value, l.Against = verdict.QuantileName(f.Quantile)+" of mirrored requests", changed(f.Change, f.Low, f.High), fmt.Sprintf("a margin of %s %%", verdict.Digits(f.MarginPct))
 	case item.Sampling != nil && item.Sampling.Eligible > 0:
 		f := item.Sampling
 		l.Name, l.Value, l.Against = "mirrored"+of, sampled(f), programmed(f)
@@ -86,10 +85,10 @@ func leadOf(name string, item *verdict.Item) (l Lead, ok bool) {
 		l.Against = fmt.Sprintf("%d of %d with mirroring off", f.FailedOff, f.Off)
 	case item.Objective != nil && item.Objective.Quantile > 0 && item.Objective.EstimateNS != nil:
 		f := item.Objective
-		l.Name, l.Value, l.Against = quantile(f.Quantile)+of, ms(*f.EstimateNS)+" ms", "under "+ms(f.UnderNS)+" ms"
+		l.Name, l.Value, l.Against = verdict.QuantileName(f.Quantile)+of, ms(*f.EstimateNS)+" ms", "under "+ms(f.UnderNS)+" ms"
 	case item.Objective != nil && item.Objective.LimitPercent != nil:
 		f := item.Objective
-		l.Name, l.Value, l.Against = "errors"+of, figure(f.EstimatePercent)+" %", fmt.Sprintf("at most %s %%", figure(*f.LimitPercent))
+		l.Name, l.Value, l.Against = "errors"+of, verdict.Digits(f.EstimatePercent)+" %", fmt.Sprintf("at most %s %%", verdict.Digits(*f.LimitPercent))
 	case item.Rate != nil && !item.Rate.Closed:
 		l.Name, l.Value, l.Against = "rate", fmt.Sprintf("%.1f/s in time", item.Rate.InTime), fmt.Sprintf("asked %.1f/s", item.Rate.Asked)
 	default:
@@ -100,27 +99,15 @@ func leadOf(name string, item *verdict.Item) (l Lead, ok bool) {
 
 // sampled is "9.99 % of 12007 (9.55 … 10.5)".
 func sampled(f *verdict.SamplingFigures) string {
-	return fmt.Sprintf("%s %% of %d (%s … %s)", figure(f.EstimatePercent), f.Eligible, figure(f.LowPercent), figure(f.HighPercent))
+	return fmt.Sprintf("%s %% of %d (%s … %s)", verdict.Digits(f.EstimatePercent), f.Eligible, verdict.Digits(f.LowPercent), verdict.Digits(f.HighPercent))
 }
 
 // programmed is "programmed 10 % ± 1".
 func programmed(f *verdict.SamplingFigures) string {
-	return fmt.Sprintf("programmed %s %% ± %s", figure(float64(f.Numerator)/1e4), figure(f.WithinPoints))
+	return fmt.Sprintf("programmed %s %% ± %s", verdict.Digits(float64(f.Numerator)/1e4), verdict.Digits(f.WithinPoints))
 }
 
 // changed is "+19.4 % (+19.1 … +19.7)".
 func changed(change, low, high float64) string {
 	return fmt.Sprintf("%+.1f %% (%+.1f … %+.1f)", change, low, high)
-}
-
-// quantile is p99, p99.9.
-func quantile(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
-
-// figure writes four significant digits without trailing zeros.
-func figure(v float64) string {
-	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return strconv.FormatFloat(short, 'f', -1, 64)
 }

@@ -41,7 +41,7 @@ func seriesRows(g *trend.Group) [][]string {
 			row[2], row[3], row[4] = valueOf(low, s.Unit), valueOf(high, s.Unit), valueOf(s.Values[n-1].Value, s.Unit)
 		}
 		if s.Spread != nil {
-			row[5] = figure(*s.Spread) + " " + s.ChangeUnit
+			row[5] = verdict.Digits(*s.Spread) + " " + s.ChangeUnit
 		}
 		rows = append(rows, row)
 	}
@@ -157,7 +157,7 @@ func statesOf(m *trend.Member) string {
 func (r *Trend) method() string {
 	return fmt.Sprintf("Changes are found by E-divisive (Matteson and James 2014, α = 1) on logarithms of times and rates, each tested by permutations (seed %d); the chance of one being told "+
 		"where there is none is %s %% for all figures of a group together. A change is told at the earliest in its third run, may have begun a run or so beside the one that is named, and a drift "+
-		"shows as changes. Its interval takes its place as given. Spread is the standard deviation from run to run between changes.", r.Seed, figure(100*r.Level))
+		"shows as changes. Its interval takes its place as given. Spread is the standard deviation from run to run between changes.", r.Seed, verdict.Digits(100*r.Level))
 }
 
 // recent is how many runs the text lists.

@@ -6,6 +6,7 @@
 package compare
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -222,7 +223,7 @@ func partial(a, b []runs.Run) []runs.Difference {
 	if inA == "" && inB == "" {
 		return nil
 	}
-	return []runs.Difference{{What: "runs that are not whole", A: or(inA, "none"), B: or(inB, "none"), Apart: true}}
+	return []runs.Difference{{What: "runs that are not whole", A: cmp.Or(inA, "none"), B: cmp.Or(inB, "none"), Apart: true}}
 }
 
 func (c *comparison) figures() {
@@ -354,7 +355,7 @@ func (c *comparison) headline(apart bool) string {
 	case !r.Between && c.undecided(true) == "":
 		text = fmt.Sprintf("%s: no difference that these runs can show, in %s, which does not tell that there is none", Inconclusive, sides)
 	default:
-		text = fmt.Sprintf("%s: %s, in %s. %s", Inconclusive, or(c.undecided(true), "the runs are not whole"), sides, c.first(Inconclusive))
+		text = fmt.Sprintf("%s: %s, in %s. %s", Inconclusive, cmp.Or(c.undecided(true), "the runs are not whole"), sides, c.first(Inconclusive))
 		text = strings.TrimSpace(text)
 	}
 	if apart {
@@ -395,11 +396,4 @@ func (c *comparison) first(s State) string {
 		}
 	}
 	return ""
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

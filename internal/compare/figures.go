@@ -1,10 +1,10 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"umbra/internal/impact"
@@ -17,11 +17,11 @@ import (
 // response compares a quantile of the response time, on logarithms: between runs by Welch's t on the quantiles of the runs, within them by
 // Student's t on paired stretches.
 func (c *comparison) response(m impact.Margin) Figure {
-	f := Figure{Name: quantileName(m.Quantile), Kind: Response, Quantile: m.Quantile, Unit: "ms", ChangeUnit: "%", Margin: m.Percent, Gated: m.Asked}
+	f := Figure{Name: verdict.QuantileName(m.Quantile), Kind: Response, Quantile: m.Quantile, Unit: "ms", ChangeUnit: "%", Margin: m.Percent, Gated: m.Asked}
 	a, whyA := logs(c.a, m.Quantile)
 	b, whyB := logs(c.b, m.Quantile)
 	f.EachA, f.EachB = milliseconds(a), milliseconds(b)
-	if f.Why = or(whyA, whyB); len(a)*len(b) == 0 {
+	if f.Why = cmp.Or(whyA, whyB); len(a)*len(b) == 0 {
 		return f
 	}
 	meanA, meanB := stats.MeanOf(a), stats.MeanOf(b)
@@ -33,7 +33,7 @@ func (c *comparison) response(m impact.Margin) Figure {
 	if c.result.Between {
 		d := stats.Welch(meanA, meanB)
 		limit := f.limit()
-		f.tested(min(len(a), len(b)), d.Above(limit), d.Below(limit), percentOf(d.Lower(Level)), percentOf(d.Upper(Level)))
+		f.tested(min(len(a), len(b)), d.Above(limit), d.Below(limit), impact.PercentOf(d.Lower(Level)), impact.PercentOf(d.Upper(Level)))
 		return f
 	}
 	c.stretches(&f, m)
@@ -49,7 +49,7 @@ func logs(of []runs.Run, percent float64) (out []float64, why string) {
 			return nil, of[i].Source + " has no response times"
 		}
 		if n := of[i].Figures.Response.N; n < need {
-			why = fmt.Sprintf("%s has %d requests, and %s needs %d, so that %d are beyond it", of[i].Source, n, quantileName(percent), need, impact.Beyond)
+			why = fmt.Sprintf("%s has %d requests, and %s needs %d, so that %d are beyond it", of[i].Source, n, verdict.QuantileName(percent), need, impact.Beyond)
 		}
 		out = append(out, math.Log(took.Seconds()))
 	}
@@ -66,7 +66,7 @@ func milliseconds(logs []float64) []float64 {
 
 // logs enters both sides' mean logarithms, and the margin that holds there.
 func (f *Figure) logs(a, b float64, m impact.Margin) {
-	f.A, f.B, f.Change = 1e3*math.Exp(a), 1e3*math.Exp(b), percentOf(b-a)
+	f.A, f.B, f.Change = 1e3*math.Exp(a), 1e3*math.Exp(b), impact.PercentOf(b-a)
 	f.Margin = 100 * m.Share(math.Exp(a))
 }
 
@@ -136,7 +136,7 @@ func (c *comparison) stretches(f *Figure, m impact.Margin) {
 	d := stats.MeanOf(ratios)
 	f.logs(stats.MeanOf(a).Mean, stats.MeanOf(b).Mean, m)
 	limit, skew := f.limit(), stats.Skew(ratios)
-	f.tested(len(ratios), d.Above(limit), d.BelowSkewed(limit, skew), percentOf(d.Lower(Level)), percentOf(d.UpperSkewed(Level, skew)))
+	f.tested(len(ratios), d.Above(limit), d.BelowSkewed(limit, skew), impact.PercentOf(d.Lower(Level)), impact.PercentOf(d.UpperSkewed(Level, skew)))
 }
 
 // paired gives the value of each stretch, averaged over the runs of a side. The n-th of A and the n-th of B were played at the same time of
@@ -343,7 +343,7 @@ func (c *comparison) unlikeRates() string {
 	case loops > 0:
 		return "some of the runs are closed loops, and others asked for a rate"
 	case math.Abs(a-b) > 0.01*max(a, b) && len(differing(c.a, c.b)) > 0:
-		return fmt.Sprintf("other rates were asked for: %s/s in A, %s/s in B", digits(a), digits(b))
+		return fmt.Sprintf("other rates were asked for: %s/s in A, %s/s in B", verdict.Digits(a), verdict.Digits(b))
 	}
 	return ""
 }
@@ -375,32 +375,17 @@ func state(r *runs.Run, name string) verdict.State {
 	return ""
 }
 
-// percentOf turns a log ratio into a change in percent, within what JSON can hold.
-func percentOf(logRatio float64) float64 { return 100 * math.Expm1(max(-700, min(logRatio, 100))) }
-
-// quantileName is p99, p99.9.
-func quantileName(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
-
-// digits writes four significant ones without trailing zeros.
-func digits(v float64) string {
-	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return strconv.FormatFloat(short, 'f', -1, 64)
-}
-
 // sentence is "p99 4.91 ms → 5.82 ms: +18.5 % (+12.1 … +25.3), margin 10.2 %".
 func (f *Figure) sentence() string {
 	if f.PWorse == nil {
-		return f.Name + ": " + or(f.Why, "nothing to test")
+		return f.Name + ": " + cmp.Or(f.Why, "nothing to test")
 	}
 	unit := f.Unit
 	if unit != "/s" {
 		unit = " " + unit
 	}
-	text := fmt.Sprintf("%s %s%s → %s%s: %s %s (%s … %s), margin %s %s", f.Name, digits(f.A), unit, digits(f.B), unit, f.signed(f.Change), f.ChangeUnit,
-		f.signed(*f.Low), f.signed(*f.High), digits(f.Margin), f.ChangeUnit)
+	text := fmt.Sprintf("%s %s%s → %s%s: %s %s (%s … %s), margin %s %s", f.Name, verdict.Digits(f.A), unit, verdict.Digits(f.B), unit, f.signed(f.Change), f.ChangeUnit,
+		f.signed(*f.Low), f.signed(*f.High), verdict.Digits(f.Margin), f.ChangeUnit)
 	if f.Why != "" {
 		text += "; " + f.Why
 	}

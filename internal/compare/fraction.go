@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 
 	"umbra/internal/runs"
@@ -75,7 +76,7 @@ func (c *comparison) fraction(route, cluster string, margin float64) Figure {
 	f := Figure{Name: "mirrored, " + m.Name(), Kind: Fraction, Route: route, Cluster: cluster, Unit: "%", ChangeUnit: "points", Margin: margin, Gated: true}
 	a, b := mirroredOf(c.a, route, cluster), mirroredOf(c.b, route, cluster)
 	f.EachA, f.EachB = a.each, b.each
-	if f.Why = or(a.why, b.why); f.Why != "" {
+	if f.Why = cmp.Or(a.why, b.why); f.Why != "" {
 		return f
 	}
 	f.A, f.B = percentage(a.xLow, a.nHigh), percentage(b.xLow, b.nHigh)
@@ -92,7 +93,7 @@ func (c *comparison) fraction(route, cluster string, margin float64) Figure {
 	}
 	f.tested(units, min(1, 2*min(t.farther(1), t.farther(-1))), min(1, 2*min(max(t.within(1), t.within(-1)), t.right())), 100*low, 100*high)
 	if p, q := a.programmed[0], b.programmed[0]; p != q {
-		f.Name += fmt.Sprintf(" (programmed %s %% in A, %s %% in B)", digits(100*p), digits(100*q))
+		f.Name += fmt.Sprintf(" (programmed %s %% in A, %s %% in B)", verdict.Digits(100*p), verdict.Digits(100*q))
 	}
 	return f
 }

@@ -111,8 +111,8 @@ func duration(seconds float64) time.Duration {
 	return time.Duration(math.Round(seconds * float64(time.Second)))
 }
 
-// percentOf turns a log ratio into a change in percent, within what a report can hold.
-func percentOf(logRatio float64) float64 { return 100 * math.Expm1(max(-700, min(logRatio, 100))) }
+// PercentOf turns a log ratio into a change in percent, within what a report can hold.
+func PercentOf(logRatio float64) float64 { return 100 * math.Expm1(max(-700, min(logRatio, 100))) }
 
 // bootstraps is how many resamples an interval takes.
 const bootstraps = 2000
@@ -162,15 +162,15 @@ func (f *Figure) count(quads []Quadruple) {
 
 // bound fills in the estimate with its bounds.
 func (f *Figure) bound(c *Criteria, ratio []float64) {
-	f.Change = percentOf(f.mean.Mean)
+	f.Change = PercentOf(f.mean.Mean)
 	f.Spread = 100 * f.mean.SE * math.Sqrt(float64(f.mean.N))
 	if c.Bare {
 		return
 	}
 	low, high := f.mean.Lower(Level), f.mean.UpperSkewed(Level, stats.Skew(ratio))
-	f.Low, f.High = percentOf(low), percentOf(high)
+	f.Low, f.High = PercentOf(low), PercentOf(high)
 	low, high = stats.BCa(len(ratio), meanOf(ratio), Level, bootstraps, c.Seed)
-	bootLow, bootHigh := percentOf(low), percentOf(high)
+	bootLow, bootHigh := PercentOf(low), PercentOf(high)
 	f.BootLow, f.BootHigh = &bootLow, &bootHigh
 }
 

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (x *Snapshot) Where() string {
 	case x.Stopped && p != nil:
 		return "stopped: waiting for what is under way"
 	case p == nil:
-		return or(x.Step, "beginning")
+		return cmp.Or(x.Step, "beginning")
 	}
 	text := p.stage()
 	if p.Elapsed == p.Span && p.Span > 0 {
@@ -159,13 +160,6 @@ func seconds(d time.Duration) string {
 		return d.Round(100 * time.Millisecond).String()
 	}
 	return d.Round(time.Second).String()
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // longest is how many characters are shown of a text from outside.

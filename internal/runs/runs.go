@@ -3,6 +3,7 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -119,7 +120,7 @@ var traits = []trait{
 	}, true},
 	{"seed", func(r *Run) string { return strconv.FormatUint(r.Seed, 10) }, false},
 	{"manifests", func(r *Run) string { return r.digest(func(d *Digests) string { return d.Manifests }) }, false},
-	{"faults asked for", func(r *Run) string { return or(r.Record.Faults, "none") }, false},
+	{"faults asked for", func(r *Run) string { return cmp.Or(r.Record.Faults, "none") }, false},
 	{"umbra", func(r *Run) string { return r.Record.Version }, false},
 	{"Go", func(r *Run) string { return r.Record.Machine.Go }, false},
 	{"client path", func(r *Run) string { return r.Record.Transport }, false},
@@ -135,7 +136,7 @@ var traits = []trait{
 	{"node", func(r *Run) string {
 		return fact(r.Record.Cluster, func(c *evidence.ClusterFacts) string { return c.Node })
 	}, false},
-	{"command", func(r *Run) string { return or(strings.Join(settings(r.Record.Command), " "), unrecorded) }, false},
+	{"command", func(r *Run) string { return cmp.Or(strings.Join(settings(r.Record.Command), " "), unrecorded) }, false},
 }
 
 // Differences tells what the runs of two sides, or those of one, are not alike in. What neither side's reports tell and would set them
@@ -190,7 +191,7 @@ func capture(c *evidence.Capture) string {
 	if c == nil {
 		return "none"
 	}
-	return fmt.Sprintf("%s, %d of %d requests", filepath.Base(or(c.Source, c.File)), c.Replayed, c.Captured)
+	return fmt.Sprintf("%s, %d of %d requests", filepath.Base(cmp.Or(c.Source, c.File)), c.Replayed, c.Captured)
 }
 
 // stages are what was asked for, as "1000 in 10s, 2000 in 20s".
@@ -202,7 +203,7 @@ func stages(r *evidence.Record) string {
 	for _, s := range r.Stages {
 		parts = append(parts, fmt.Sprintf("%d in %v", s.Asked, s.End-s.Begin))
 	}
-	return or(strings.Join(parts, ", "), "none")
+	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
 // fact is one of a cluster's; a mesh that is no cluster has none.
@@ -210,7 +211,7 @@ func fact(c *evidence.ClusterFacts, of func(*evidence.ClusterFacts) string) stri
 	if c == nil {
 		return "none"
 	}
-	return or(of(c), unrecorded)
+	return cmp.Or(of(c), unrecorded)
 }
 
 // settings leaves out of a command what differs in every run: the program's own path, and where its folder is.
@@ -227,11 +228,4 @@ func settings(command []string) (out []string) {
 		}
 	}
 	return out
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -1,11 +1,12 @@
 package trend
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-	"strconv"
 	"time"
 
+	"umbra/internal/impact"
 	"umbra/internal/runs"
 	"umbra/internal/verdict"
 )
@@ -20,7 +21,7 @@ type figure struct {
 // figures are the series of a group, in the order in which they are shown.
 func figures(members []runs.Run) (out []figure) {
 	for _, q := range []float64{50, 90, 99, 99.9} {
-		out = append(out, seriesOf(members, quantileName(q)+" response time", "ms", true, 1, func(r *runs.Run) (float64, bool) {
+		out = append(out, seriesOf(members, verdict.QuantileName(q)+" response time", "ms", true, 1, func(r *runs.Run) (float64, bool) {
 			took, ok := r.Quantile(q)
 			return float64(took) / float64(time.Millisecond), ok
 		}))
@@ -40,7 +41,7 @@ func figures(members []runs.Run) (out []figure) {
 		}))
 	}
 	for _, q := range []float64{50, 90, 99, 99.9} {
-		s := seriesOf(members, quantileName(q)+" change with mirroring on", "%", false, 1, func(r *runs.Run) (float64, bool) { return impactChange(r, q) })
+		s := seriesOf(members, verdict.QuantileName(q)+" change with mirroring on", "%", false, 1, func(r *runs.Run) (float64, bool) { return impactChange(r, q) })
 		if len(s.Values) > 0 {
 			out = append(out, s)
 		}
@@ -141,7 +142,7 @@ func (s *figure) unscaled(v float64) float64 {
 // change is a difference of tested values in the series' unit of changes.
 func (s *figure) change(v float64) float64 {
 	if s.logs {
-		return 100 * math.Expm1(max(-700, min(v, 100)))
+		return impact.PercentOf(v)
 	}
 	return v
 }
@@ -152,22 +153,6 @@ func (s *Series) Sentence(c *Change) string {
 	if unit != "/s" {
 		unit = " " + unit
 	}
-	verdict := "other"
-	if c.Verdict != "" {
-		verdict = c.Verdict
-	}
-	return fmt.Sprintf("%s %s%s → %s%s, %+.3g %s (%+.3g … %+.3g), %s since %s (%s), confidence %.1f %%", s.Name, digits(c.Before), unit, digits(c.After), unit,
-		c.Change, s.ChangeUnit, c.Low, c.High, verdict, c.Source, c.Started.UTC().Format(time.DateOnly), c.Confidence)
-}
-
-// quantileName is p99, p99.9.
-func quantileName(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
-
-// digits writes four significant ones without trailing zeros.
-func digits(v float64) string {
-	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return strconv.FormatFloat(short, 'f', -1, 64)
+	return fmt.Sprintf("%s %s%s → %s%s, %+.3g %s (%+.3g … %+.3g), %s since %s (%s), confidence %.1f %%", s.Name, verdict.Digits(c.Before), unit, verdict.Digits(c.After), unit,
+		c.Change, s.ChangeUnit, c.Low, c.High, cmp.Or(c.Verdict, "other"), c.Source, c.Started.UTC().Format(time.DateOnly), c.Confidence)
 }

@@ -202,7 +202,7 @@ func group(members []runs.Run, o Options) Group {
 	g.Why = tooFew(len(members), level)
 	for i := range all {
 		s := &all[i]
-		s.Why = or(s.Why, tooFew(len(s.Values), level))
+		s.Why = cmp.Or(s.Why, tooFew(len(s.Values), level))
 		if s.Why == "" && g.Why == "" {
 			s.search(members, o, g.Tests)
 		}
@@ -340,13 +340,6 @@ func worse(a, b *Change) bool {
 		return 0
 	}
 	return cmp.Or(cmp.Compare(bad(a), bad(b)), a.Started.Compare(b.Started)) > 0
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func plural(n int, one, many string) string {

@@ -153,7 +153,7 @@ func lagging(cs []*contrast) (ws []string) {
 		if late[c.route] == nil {
 			routes = append(routes, c.route)
 		}
-		late[c.route] = append(late[c.route], fmt.Sprintf("%s at %s (limit %s)", ms(g.LagNS), quantileName(g.Quantile), ms(g.LagLimitNS)))
+		late[c.route] = append(late[c.route], fmt.Sprintf("%s at %s (limit %s)", ms(g.LagNS), QuantileName(g.Quantile), ms(g.LagLimitNS)))
 	}
 	for _, r := range routes {
 		ws = append(ws, fmt.Sprintf("route %s: the client lagged %s, which is too much for the direct effect to be trusted there", r.Name, strings.Join(late[r], ", ")))
@@ -173,7 +173,7 @@ func (e *effect) summary(v Verdict) string {
 	var seen []string
 	for _, item := range v.Items {
 		if g := item.Effect; g.Gated {
-			seen = append(seen, quantileName(g.Quantile)+" "+g.interval())
+			seen = append(seen, QuantileName(g.Quantile)+" "+g.interval())
 		}
 	}
 	if len(seen) == 0 {
@@ -315,11 +315,8 @@ func (e *effect) test(c *contrast, seen []observation, k int) {
 	g := &c.figures
 	g.Gated, g.Units = true, k
 	low, high := c.plain.Interval(1 - 2*alpha)
-	g.Change, g.Low, g.High = percentOf(c.plain.Mean), percentOf(low), percentOf(high)
+	g.Change, g.Low, g.High = impact.PercentOf(c.plain.Mean), impact.PercentOf(low), impact.PercentOf(high)
 }
-
-// percentOf turns a log ratio into a change in percent, within what a report can hold.
-func percentOf(logRatio float64) float64 { return 100 * math.Expm1(min(logRatio, 100)) }
 
 // holm fills in the p-values of all gated quantiles, with and without the client's part.
 func holm(cs []*contrast) {
@@ -349,7 +346,7 @@ func (c *contrast) beyondLag() bool {
 func (c *contrast) judge() Item {
 	g := &c.figures
 	item := Item{Route: c.route.Name, State: NotTested, Effect: g, Approximate: c.route.shared()}
-	name := quantileName(g.Quantile)
+	name := QuantileName(g.Quantile)
 	if !g.Gated {
 		item.Summary = fmt.Sprintf("%s not gated: too few (%s mirrored, %s unmirrored; %d beyond it in each arm of %d units are needed)", name, count(g.Mirrored), count(g.Unmirrored), beyond, minUnits)
 		return item

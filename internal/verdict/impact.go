@@ -369,7 +369,7 @@ func (e *experiment) drift() (out []Drift) {
 			continue
 		}
 		slope, p := stats.Trend(at, logs)
-		out = append(out, Drift{m.Quantile, percentOf(slope * (at[len(at)-1] - at[0])), p})
+		out = append(out, Drift{m.Quantile, impact.PercentOf(slope * (at[len(at)-1] - at[0])), p})
 	}
 	return out
 }
@@ -392,7 +392,7 @@ func (e *experiment) controls(x *ExperimentFigures) string {
 		if p.Stamps {
 			by = " (in the client's stamps)"
 		}
-		text += fmt.Sprintf("; a primary %s slower at %s%s: %s", ms(p.Delay), quantileName(p.Quantile), by, found)
+		text += fmt.Sprintf("; a primary %s slower at %s%s: %s", ms(p.Delay), QuantileName(p.Quantile), by, found)
 	}
 	if len(x.Positive) == 0 {
 		text += "; the slower primary was not played, as nothing had passed"
@@ -492,9 +492,9 @@ func (e *experiment) sentence(f *impact.Figure) string {
 			points(f.Change), points(f.Low), points(f.High), number(f.MarginPct))
 	}
 	if !f.Tested {
-		return fmt.Sprintf("%s not tested: %s", quantileName(f.Quantile), f.Why)
+		return fmt.Sprintf("%s not tested: %s", QuantileName(f.Quantile), f.Why)
 	}
-	return fmt.Sprintf("%s %s off, %s on: %s %% (%s … %s), margin %s %% (%s)", quantileName(f.Quantile), ms(f.Off), ms(f.On), signed(f.Change), signed(f.Low), signed(f.High),
+	return fmt.Sprintf("%s %s off, %s on: %s %% (%s … %s), margin %s %% (%s)", QuantileName(f.Quantile), ms(f.Off), ms(f.On), signed(f.Change), signed(f.Low), signed(f.High),
 		number(f.MarginPct), ms(f.MarginNS))
 }
 
@@ -646,7 +646,7 @@ func (e *experiment) qualifications(x *ExperimentFigures) (out []string) {
 	}
 	for _, d := range x.Drift {
 		if d.PValue < 0.01 && math.Abs(d.Change) > 10 {
-			out = append(out, fmt.Sprintf("with mirroring off the primary's %s changed by %s %% over the blocks (p %s): %s", quantileName(d.Quantile), signed(d.Change), number(d.PValue), e.againstDrift()))
+			out = append(out, fmt.Sprintf("with mirroring off the primary's %s changed by %s %% over the blocks (p %s): %s", QuantileName(d.Quantile), signed(d.Change), number(d.PValue), e.againstDrift()))
 		}
 	}
 	if x.Dropped > 0 {
@@ -732,7 +732,7 @@ func (e *experiment) summary(x *ExperimentFigures, v *Verdict, doubts []string) 
 		switch {
 		case f.Quantile == 0:
 		case item.State == v.State || v.State == Pass && item.State == Pass:
-			told = append(told, fmt.Sprintf("%s %s %% (%s … %s; margin %s)", quantileName(f.Quantile), signed(f.Change), signed(f.Low), signed(f.High), number(f.MarginPct)))
+			told = append(told, fmt.Sprintf("%s %s %% (%s … %s; margin %s)", QuantileName(f.Quantile), signed(f.Change), signed(f.Low), signed(f.High), number(f.MarginPct)))
 		}
 	}
 	what := strings.Join(told, ", ")

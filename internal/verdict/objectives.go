@@ -147,7 +147,7 @@ func (o Objective) judge(t, less *times) Item {
 }
 
 // name is "p99 under 50.0 ms".
-func (o Objective) name() string { return quantileName(o.Quantile) + " under " + ms(o.Under) }
+func (o Objective) name() string { return QuantileName(o.Quantile) + " under " + ms(o.Under) }
 
 // sentence is "p99 12.1 ms (11.8 … 12.6) of 20,000, to be under 50.0 ms".
 func (o Objective) sentence(g *ObjectiveFigures) string {
@@ -157,7 +157,7 @@ func (o Objective) sentence(g *ObjectiveFigures) string {
 		}
 		return ms(*d)
 	}
-	return fmt.Sprintf("%s %s (%s … %s) of %s, to be under %s", quantileName(o.Quantile), say(g.EstimateNS), say(g.LowNS), say(g.HighNS), count(g.Requests), ms(o.Under))
+	return fmt.Sprintf("%s %s (%s … %s) of %s, to be under %s", QuantileName(o.Quantile), say(g.EstimateNS), say(g.LowNS), say(g.HighNS), count(g.Requests), ms(o.Under))
 }
 
 // decides is about the n at which the share of slow rows, should it stay, is told apart from what the quantile

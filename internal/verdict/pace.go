@@ -48,7 +48,7 @@ func paces(pairs []pairTimes) (out []TimeFigures, leftOut []string) {
 	shadow := newStretches(pairs, k, func(p pairTimes) float32 { return p.shadow })
 	for _, percent := range paceQuantiles {
 		if need := needed(percent / 100); len(pairs) < need {
-			leftOut = append(leftOut, fmt.Sprintf("%s needs %s pairs, for %d beyond it", quantileName(percent), count(need), beyond))
+			leftOut = append(leftOut, fmt.Sprintf("%s needs %s pairs, for %d beyond it", QuantileName(percent), count(need), beyond))
 			continue
 		}
 		out = append(out, pace(primary, shadow, percent))

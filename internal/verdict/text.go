@@ -44,8 +44,17 @@ func ms(d time.Duration) string {
 	return fmt.Sprintf("%.2f ms", v)
 }
 
-// quantileName is p99, p99.9.
-func quantileName(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
+// Digits writes four significant ones without trailing zeros, and without an exponent.
+func Digits(v float64) string {
+	short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return strconv.FormatFloat(short, 'f', -1, 64)
+}
+
+// QuantileName is p99, p99.9.
+func QuantileName(percent float64) string { return "p" + strconv.FormatFloat(percent, 'f', -1, 64) }
 
 // ShortCluster is a cluster without the parts that are the same everywhere: outbound|80|v2|my-app.shop.svc.cluster.local
 // is my-app.shop:80/v2.

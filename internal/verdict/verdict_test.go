@@ -109,7 +109,7 @@ func TestText(t *testing.T) {
 		{count(0), "0"}, {count(999), "999"}, {count(1000), "1,000"}, {count(-1234567), "-1,234,567"}, {count(uint64(100000)), "100,000"},
 		{number(10), "10"}, {number(0.1 * 100), "10"}, {number(0.5699), "0.5699"}, {number(7.000000000000001), "7"}, {number(math.Pi * 10), "31.42"},
 		{ms(1500 * time.Microsecond), "1.50 ms"}, {ms(50 * time.Millisecond), "50.0 ms"}, {ms(2 * time.Second), "2000 ms"},
-		{quantileName(99.9), "p99.9"}, {plural(1, "row", "rows"), "1 row"}, {plural(2, "row", "rows"), "2 rows"},
+		{QuantileName(99.9), "p99.9"}, {plural(1, "row", "rows"), "1 row"}, {plural(2, "row", "rows"), "2 rows"},
 		{ShortCluster("outbound|80|v2|my-app.shop.svc.cluster.local"), "my-app.shop:80/v2"}, {ShortCluster("outbound|9000||audit.example.com"), "audit.example.com:9000"},
 		{ShortCluster("shadow"), "shadow"},
 	} {
