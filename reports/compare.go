@@ -155,11 +155,11 @@ func (c *Comparison) told() string {
 // Markdown renders a comparison for a comment on a pull request.
 func (c *Comparison) Markdown(w io.Writer) error {
 	var b strings.Builder
-	b.WriteString("**" + string(c.State) + "** " + proseOf(c.told()) + "\n\n")
+	b.WriteString("**" + string(c.State) + "** " + words(c.told()) + "\n\n")
 	gridOf(&b, c.rows(), comparedRight)
 	lines := func(all []string) {
 		for _, l := range all {
-			b.WriteString("- " + proseOf(l) + "\n")
+			b.WriteString("- " + words(l) + "\n")
 		}
 	}
 	b.WriteString("\n")
@@ -172,7 +172,7 @@ func (c *Comparison) Markdown(w io.Writer) error {
 	}
 	foldOf(&b, "Runs and method", func() {
 		gridOf(&b, c.sided(), 5)
-		b.WriteString("\n" + proseOf(c.method()) + "\n")
+		b.WriteString("\n" + words(c.method()) + "\n")
 	})
 	if len(c.LeftOut) > 0 {
 		foldOf(&b, "Left out", func() { lines(leftLines(c.LeftOut)) })

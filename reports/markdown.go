@@ -150,15 +150,8 @@ func (m *markdown) paragraph(lead, s string) {
 }
 
 func (m *markdown) table(rows [][]string, right int) {
-	for i, row := range rows {
-		cells := make([]string, len(row))
-		for c := range row {
-			cells[c] = words(row[c])
-		}
-		line := "| " + strings.Join(cells, " | ") + " |"
-		if i == 0 {
-			line += "\n|" + strings.Repeat("---|", min(right, len(row))) + strings.Repeat("---:|", max(0, len(row)-right))
-		}
+	for i := range rows {
+		line := tableLine(rows, i, right)
 		if !m.fits(line) {
 			continue
 		}
@@ -167,6 +160,20 @@ func (m *markdown) table(rows [][]string, right int) {
 		}
 		m.line(line)
 	}
+}
+
+// tableLine is the i-th of rows; the first is followed by the rule that has the columns from the right-th on aligned to the right.
+func tableLine(rows [][]string, i, right int) string {
+	row := rows[i]
+	cells := make([]string, len(row))
+	for c := range row {
+		cells[c] = words(row[c])
+	}
+	line := "| " + strings.Join(cells, " | ") + " |"
+	if i == 0 {
+		line += "\n|" + strings.Repeat("---|", min(right, len(row))) + strings.Repeat("---:|", max(0, len(row)-right))
+	}
+	return line
 }
 
 func (m *markdown) state(s verdict.State) string { return string(s) }
