@@ -80,7 +80,8 @@ func Serve(listener net.Listener, state *State) *Server {
 // URL is where the page is.
 func (s *Server) URL() string { return "http://" + s.hosts[0] + "/" }
 
-// Close ends it; what it started has ended when it returns.
+// Close ends it; what it started has ended when it returns. It takes no context: the run's has ended by then where it was interrupted, and
+// answers under way are given endTimeout all the same.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()

@@ -77,8 +77,7 @@ func (s *State) Snapshot() Snapshot {
 }
 
 // rateAsked is what the plans asked for between two whole seconds, in requests a second: as planned, also where the client is late. Of a
-// plan as captured it is what was seen to fall due. It is nil where nobody asks for a
-// rate, in a closed loop.
+// plan as captured it is what was seen to fall due. It is nil where nobody asks for a rate, in a closed loop.
 func (s *State) rateAsked(from, to time.Duration) *float64 {
 	n := 0.0
 	switch {
